@@ -1,0 +1,1 @@
+//! What we remember of the server, and for how long.

@@ -1,0 +1,1 @@
+//! What the user typed, made into what is meant.

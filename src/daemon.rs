@@ -1,0 +1,1 @@
+//! Going to the background; telling the parent "mounted", or the exact reason why not.

@@ -1,0 +1,25 @@
+//! The kernel border: the only room that sees requests and replies.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How the mount looks to the kernel and to mount(8).
+#[derive(Debug, Clone)]
+pub struct SessionConfig {
+    /// An existing directory, absolute.
+    pub mountpoint: PathBuf,
+    /// What mount(8) shows as the source: the URL without a password.
+    pub source: String,
+    /// Users other than the one who mounts may use it.
+    pub allow_other: bool,
+    /// Root may use it too.
+    pub allow_root: bool,
+    /// Mounted read-only.
+    pub read_only: bool,
+    /// Further flags for the kernel (nosuid, noexec, noatime, …), as typed.
+    pub flags: Vec<String>,
+    /// `connect_timeout + 2 * timeout`: one metadata operation or one READ takes at most this.
+    pub operation_timeout: Duration,
+    /// No progress for this long ends a FLUSH or FSYNC.
+    pub timeout: Duration,
+}

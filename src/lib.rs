@@ -1,0 +1,22 @@
+//! ftpfs: an FTP server mounted as a folder.
+//!
+//! The rooms from the top down; a room names only rooms below it (`tests/architecture.rs`):
+//! `cli` reads what the user typed, `mount` wires everything and runs it, `fuse` is the kernel border,
+//! `fs` the file system without the kernel, `cache` and `writeback` what we remember and what the server
+//! does not have yet, `remote` the server as one reliable object, `pool` its sessions, `ftp` the
+//! protocol on one connection, `net` bytes and sockets. `daemon`, `logging`, `status` and `workers` are leaves.
+
+pub mod cli;
+pub mod mount;
+pub mod daemon;
+pub mod logging;
+pub mod fuse;
+pub mod fs;
+pub mod cache;
+pub mod writeback;
+pub mod remote;
+pub mod pool;
+pub mod ftp;
+pub mod net;
+pub mod status;
+pub mod workers;

@@ -1,0 +1,1 @@
+//! `env_logger` set-up; secrets are never printed.

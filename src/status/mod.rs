@@ -1,0 +1,1 @@
+//! Counters that every room may report to, and that ask nobody.

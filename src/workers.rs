@@ -1,0 +1,136 @@
+//! Threads that may wait: whatever needs the network runs here, never in a kernel callback.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use parking_lot::{Condvar, Mutex};
+
+/// Something to do that may wait for the server.
+pub type Job = Box<dyn FnOnce() + Send>;
+
+/// A fixed number of named threads and one queue.
+///
+/// A job may wait for a session or a socket, never for another job: then the number of threads is
+/// a matter of speed, not of deadlock. The queue holds at most what the kernel has asked for
+/// (its `max_background`) and one job for each open file.
+pub struct Workers {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    closed: bool,
+}
+
+impl Workers {
+    /// Starts `count` threads named `ftpfs-worker-N`.
+    ///
+    /// # Errors
+    /// What the system says when it refuses a thread.
+    pub fn start(count: usize) -> std::io::Result<Arc<Self>> {
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            wake: Condvar::new(),
+        });
+        let workers = Self {
+            shared: Arc::clone(&shared),
+            threads: Mutex::default(),
+        };
+        for number in 0..count {
+            let shared = Arc::clone(&shared);
+            let thread = std::thread::Builder::new()
+                .name(format!("ftpfs-worker-{number}"))
+                .spawn(move || shared.run())?;
+            workers.threads.lock().push(thread);
+        }
+        Ok(Arc::new(workers))
+    }
+
+    /// Queues `job`; after [`Workers::close`] it is dropped instead.
+    pub fn spawn(&self, job: impl FnOnce() + Send + 'static) {
+        let mut queue = self.shared.queue.lock();
+        if !queue.closed {
+            queue.jobs.push_back(Box::new(job));
+            drop(queue);
+            self.shared.wake.notify_one();
+        }
+    }
+
+    /// Drops what is queued and ends the threads as soon as their present jobs are done.
+    pub fn close(&self) {
+        let mut queue = self.shared.queue.lock();
+        queue.closed = true;
+        let unstarted = std::mem::take(&mut queue.jobs);
+        drop(queue);
+        drop(unstarted);
+        self.shared.wake.notify_all();
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Shared {
+    fn run(&self) {
+        while let Some(job) = self.next() {
+            // A panic must not take the thread with it, nor the data of all the other files. The
+            // job's reply is dropped while unwinding, which answers EIO.
+            if catch_unwind(AssertUnwindSafe(job)).is_err() {
+                log::error!("a request failed by a defect of ftpfs; it was answered with EIO");
+            }
+        }
+    }
+
+    fn next(&self) -> Option<Job> {
+        let mut queue = self.queue.lock();
+        loop {
+            if let Some(job) = queue.jobs.pop_front() {
+                return Some(job);
+            }
+            if queue.closed {
+                return None;
+            }
+            self.wake.wait(&mut queue);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    #[test]
+    fn runs_jobs_and_survives_a_panic() {
+        let workers = Workers::start(1).unwrap();
+        let (done, finished) = mpsc::channel();
+        workers.spawn(|| panic!("a defect"));
+        workers.spawn(move || done.send(1).unwrap());
+        assert_eq!(finished.recv_timeout(Duration::from_secs(10)), Ok(1));
+    }
+
+    #[test]
+    fn drops_jobs_after_close() {
+        let workers = Workers::start(1).unwrap();
+        workers.close();
+        let (done, finished) = mpsc::channel::<()>();
+        workers.spawn(move || done.send(()).unwrap());
+        assert_eq!(
+            finished.recv_timeout(Duration::from_secs(10)),
+            Err(mpsc::RecvTimeoutError::Disconnected)
+        );
+    }
+}
