@@ -53,6 +53,29 @@ pub enum ErrorKind {
     Failed,
 }
 
+impl ErrorKind {
+    /// The way to the server failed, not the request: the same request may succeed later, on
+    /// another session. Whoever has the data staged may repeat it.
+    pub fn is_transient(self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable
+                | Self::TimedOut
+                | Self::Disconnected
+                | Self::TooManyConnections
+                | Self::Incomplete
+        )
+    }
+
+    /// The server is not there, or does not answer.
+    pub fn is_server_down(self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable | Self::TimedOut | Self::Disconnected
+        )
+    }
+}
+
 /// A failed operation: what it means, and what happened.
 #[derive(Debug, thiserror::Error)]
 #[error("{source}")]
