@@ -1,0 +1,10 @@
+//! What the tests with servers and mounts share. Taken in by `#[path = "../support/mod.rs"] mod support;`.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test binary uses its own part of this"
+)]
+
+pub mod mounted;
+pub mod poll;
+pub mod server;
