@@ -266,6 +266,13 @@ impl FtpFs {
         todo!()
     }
 
+    /// A number that changes whenever an upload gets on: bytes leave, a command of a commit is answered,
+    /// or a wait that has a deadline of its own (the final reply of a transfer) goes on. The kernel
+    /// border ends the wait of a close or fsync when this stands still. Never waits.
+    pub fn progress(&self) -> u64 {
+        todo!()
+    }
+
     /// The path of an inode for log lines; `None` once it is gone.
     pub fn path_of(&self, ino: u64) -> Option<RemotePath> {
         todo!()
