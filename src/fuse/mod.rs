@@ -1,7 +1,29 @@
 //! The kernel border: the only room that sees requests and replies.
+//!
+//! A callback never waits. What memory can answer is answered there; the rest moves with its reply
+//! to a worker (`dispatch`), under the eyes of a watchdog that bounds the wait and sees when the caller
+//! gives up. `session` makes the mount and takes it away.
+
+mod adapter;
+mod answer;
+mod caller;
+mod decode;
+mod dispatch;
+mod error;
+mod options;
+mod report;
+mod session;
+mod signals;
+mod slot;
+mod unmount;
+mod watchdog;
 
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use error::MountError;
+pub use session::{EndReason, Ended, Mounted, mount};
+pub use signals::block_signals;
 
 /// How the mount looks to the kernel and to mount(8).
 #[derive(Debug, Clone)]

@@ -1,0 +1,246 @@
+//! The life of a mount: made, served, taken away, and its data brought home.
+
+use std::fmt;
+use std::fs;
+use std::mem;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fuser::Session;
+
+use super::adapter::FuseAdapter;
+use super::dispatch::Dispatch;
+use super::options::fuser_config;
+use super::signals::{Event, Signals};
+use super::unmount::MountId;
+use super::{MountError, SessionConfig};
+use crate::fs::{DrainReport, FtpFs};
+use crate::workers::Workers;
+
+/// After a signal, open files keep us only while somebody still works with them: a shell that
+/// stands in the directory does not.
+const LINGER_IDLE: Duration = Duration::from_secs(5);
+
+/// After a signal, open files keep us no longer than this: service managers kill after 90 s, and
+/// the data needs time too.
+const LINGER_MOST: Duration = Duration::from_secs(60);
+
+/// How often a lingering mount is looked at.
+const LINGER_TICK: Duration = Duration::from_millis(500);
+
+/// A live mount.
+pub struct Mounted {
+    dispatch: Arc<Dispatch>,
+    /// Reads end-of-file when the kernel has let go.
+    ending: UnixStream,
+    signals: Signals,
+    mount: Option<MountId>,
+    mountpoint: PathBuf,
+    /// See [`SessionConfig::timeout`].
+    patience: Duration,
+}
+
+impl fmt::Debug for Mounted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mounted")
+            .field("mountpoint", &self.mountpoint)
+            .field("mount", &self.mount)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a mount has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndReason {
+    /// Somebody unmounted it.
+    Unmounted,
+    /// This signal asked for it.
+    Signal(&'static str),
+    /// The kernel or the system ended it without an unmount (an administrator's abort).
+    Aborted,
+}
+
+/// How a mount has ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Why.
+    pub reason: EndReason,
+    /// What became of the data under way; `None` if a second signal did not let us wait for it.
+    pub drain: Option<DrainReport>,
+}
+
+/// Mounts `fs`. When this returns, the kernel has been told everything and its requests are served.
+///
+/// # Errors
+/// Why there is no mount, with what to do about it.
+pub fn mount(
+    fs: Arc<FtpFs>,
+    workers: Arc<Workers>,
+    config: &SessionConfig,
+) -> Result<Mounted, MountError> {
+    let mountpoint = check_mountpoint(&config.mountpoint)?;
+    fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/fuse")
+        .map_err(MountError::of_device)?;
+
+    let signals = Signals::new().map_err(MountError::Resources)?;
+    let (alive, ending) = UnixStream::pair().map_err(MountError::Resources)?;
+    let dispatch =
+        Dispatch::new(fs, workers, &mountpoint, config).map_err(MountError::Resources)?;
+    let dispatch = Arc::new(dispatch);
+    let adapter = FuseAdapter::new(Arc::clone(&dispatch), alive);
+
+    let session = Session::new(adapter, &mountpoint, &fuser_config(config))
+        .map_err(|error| MountError::of_fuser(&mountpoint, &error))?;
+    let mount = MountId::at(&mountpoint).unwrap_or_else(|error| {
+        log::warn!("cannot read the table of mounts: {error}");
+        None
+    });
+    let serving = session.spawn().map_err(MountError::Resources)?;
+    // fuser 0.18 unmounts the path again when this is dropped, even if by then another mount
+    // stands there; and without MNT_DETACH. We unmount ourselves, and know our mount when we see it.
+    mem::forget(serving);
+    Ok(Mounted {
+        dispatch,
+        ending,
+        signals,
+        mount,
+        mountpoint,
+        patience: config.timeout,
+    })
+}
+
+fn check_mountpoint(mountpoint: &Path) -> Result<PathBuf, MountError> {
+    let of = |error| MountError::of_mountpoint(mountpoint, error);
+    // fuser would mount on a plain file too.
+    if !fs::metadata(mountpoint).map_err(of)?.is_dir() {
+        return Err(MountError::NotADirectory(mountpoint.to_owned()));
+    }
+    let canonical = mountpoint.canonicalize().map_err(of)?;
+    if fs::read_dir(&canonical).is_ok_and(|mut entries| entries.next().is_some()) {
+        log::warn!(
+            "{} is not empty; what it holds is hidden while mounted",
+            canonical.display()
+        );
+    }
+    Ok(canonical)
+}
+
+impl Mounted {
+    /// Serves until the mount is unmounted or SIGINT or SIGTERM comes, and then brings home what the
+    /// server does not have yet. After a lazy unmount that is when the last file is closed.
+    /// SIGHUP calls `on_hangup`, which must not wait. The signals must be blocked
+    /// ([`block_signals`](super::block_signals)) in all threads.
+    pub fn run(self, on_hangup: &mut dyn FnMut()) -> Ended {
+        let mut reason = match self.wait(None, on_hangup) {
+            Event::End(signal) => EndReason::Signal(signal),
+            _ => EndReason::Unmounted,
+        };
+        let mut hurry = false;
+        if let EndReason::Signal(signal) = reason {
+            log::info!("{signal}: unmounting {}", self.mountpoint.display());
+            self.unmount();
+            hurry = self.linger(on_hangup);
+        } else if self.mount.as_ref().is_some_and(MountId::is_on_top) {
+            // The connection is gone, the mount is not: all it can say is ENOTCONN.
+            reason = EndReason::Aborted;
+            self.unmount();
+        }
+        self.dispatch.close();
+        let drain = if hurry { None } else { self.drain(on_hangup) };
+        Ended { reason, drain }
+    }
+
+    fn unmount(&self) {
+        let Some(mount) = &self.mount else {
+            return;
+        };
+        if let Err(error) = mount.unmount() {
+            let path = self.mountpoint.display();
+            log::error!("cannot unmount {path}: {error}; run: fusermount3 -u -z {path}");
+        }
+    }
+
+    /// Waits for the end, a signal that ends, or the limit.
+    fn wait(&self, limit: Option<Duration>, on_hangup: &mut dyn FnMut()) -> Event {
+        wait(&self.signals, &self.ending, limit, on_hangup)
+    }
+
+    /// After a signal: waits until the files that are open are closed, as long as that makes sense.
+    /// True if a second signal came.
+    fn linger(&self, on_hangup: &mut dyn FnMut()) -> bool {
+        let begun = Instant::now();
+        let mut last = (self.dispatch.activity().0, begun);
+        loop {
+            match self.wait(Some(LINGER_TICK), on_hangup) {
+                Event::Timeout => {}
+                Event::End(_) => return true,
+                _ => return false,
+            }
+            let now = Instant::now();
+            let (requests, waiting) = self.dispatch.activity();
+            if waiting || requests != last.0 {
+                last = (requests, now);
+            }
+            if now - last.1 >= LINGER_IDLE || now - begun >= LINGER_MOST {
+                log::warn!(
+                    "files of {} are still open; they are cut off",
+                    self.mountpoint.display()
+                );
+                return false;
+            }
+        }
+    }
+
+    /// Brings home what the server does not have; `None` if a signal came first.
+    fn drain(&self, on_hangup: &mut dyn FnMut()) -> Option<DrainReport> {
+        let fs = Arc::clone(self.dispatch.fs());
+        let patience = self.patience;
+        let drained = UnixStream::pair().and_then(|(alive, drained)| {
+            let thread = std::thread::Builder::new()
+                .name("ftpfs-drain".to_owned())
+                .spawn(move || {
+                    let _ends_with_the_thread = alive;
+                    fs.drain(patience)
+                })?;
+            Ok((thread, drained))
+        });
+        let (thread, drained) = match drained {
+            Ok(started) => started,
+            Err(error) => {
+                log::warn!("no thread for the last uploads ({error}); signals will not end them");
+                return Some(self.dispatch.fs().drain(patience));
+            }
+        };
+        match wait(&self.signals, &drained, None, on_hangup) {
+            Event::End(signal) => {
+                log::warn!("{signal} again: not waiting for the last uploads");
+                None
+            }
+            _ => thread.join().ok(),
+        }
+    }
+}
+
+fn wait(
+    signals: &Signals,
+    ending: &UnixStream,
+    limit: Option<Duration>,
+    on_hangup: &mut dyn FnMut(),
+) -> Event {
+    loop {
+        match signals.wait(ending.as_fd(), limit) {
+            Ok(Event::HangUp) => on_hangup(),
+            Ok(event) => return event,
+            Err(error) => {
+                log::error!("cannot wait for signals: {error}");
+                return Event::Ended;
+            }
+        }
+    }
+}

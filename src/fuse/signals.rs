@@ -1,0 +1,134 @@
+//! Signals as events that the session waits for, beside the end of something else.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+/// Those that end the process: the first asks politely.
+const ENDING: [Signal; 2] = [Signal::SIGINT, Signal::SIGTERM];
+
+fn handled() -> SigSet {
+    let mut set = SigSet::empty();
+    for signal in ENDING {
+        set.add(signal);
+    }
+    set.add(Signal::SIGHUP);
+    set
+}
+
+/// Keeps SIGINT, SIGTERM and SIGHUP back for [`Mounted::run`](super::Mounted::run). To be called
+/// before the process has a second thread: each inherits this from the one that starts it.
+///
+/// # Errors
+/// None that Linux documents for a valid set of signals.
+pub fn block_signals() -> io::Result<()> {
+    Ok(handled().thread_block()?)
+}
+
+/// What has happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Event {
+    /// The thing waited for has ended.
+    Ended,
+    /// SIGINT or SIGTERM, by its name.
+    End(&'static str),
+    /// SIGHUP.
+    HangUp,
+    /// Nothing.
+    Timeout,
+}
+
+/// Where the blocked signals arrive.
+pub(super) struct Signals {
+    arrived: SignalFd,
+}
+
+impl Signals {
+    /// Blocks the signals in this thread, if that was not done before.
+    ///
+    /// # Errors
+    /// What the system says when it has no descriptor left.
+    pub(super) fn new() -> io::Result<Self> {
+        block_signals()?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        Ok(Self {
+            arrived: SignalFd::with_flags(&handled(), flags)?,
+        })
+    }
+
+    /// Waits for a signal, or until the other end of `ending` is closed, for `limit` at most.
+    ///
+    /// # Errors
+    /// What poll(2) or read(2) says.
+    pub(super) fn wait(
+        &self,
+        ending: BorrowedFd<'_>,
+        limit: Option<Duration>,
+    ) -> io::Result<Event> {
+        let limit = match limit {
+            None => PollTimeout::NONE,
+            Some(limit) => PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX),
+        };
+        loop {
+            let mut watched = [
+                PollFd::new(self.arrived.as_fd(), PollFlags::POLLIN),
+                PollFd::new(ending, PollFlags::POLLIN),
+            ];
+            match poll(&mut watched, limit) {
+                Ok(0) => return Ok(Event::Timeout),
+                Ok(_) => {}
+                Err(Errno::EINTR) => continue,
+                Err(error) => return Err(error.into()),
+            }
+            let ended = watched[1].any().unwrap_or(true);
+            if ended {
+                return Ok(Event::Ended);
+            }
+            let Some(arrived) = self.arrived.read_signal()? else {
+                continue;
+            };
+            let signal = i32::try_from(arrived.ssi_signo)
+                .ok()
+                .and_then(|number| Signal::try_from(number).ok());
+            match signal {
+                Some(Signal::SIGHUP) => return Ok(Event::HangUp),
+                Some(signal) if ENDING.contains(&signal) => {
+                    return Ok(Event::End(signal.as_str()));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::signal::raise;
+    use std::os::unix::net::UnixStream;
+
+    const LONG: Option<Duration> = Some(Duration::from_secs(20));
+
+    #[test]
+    fn signals_and_the_end_are_events() {
+        let signals = Signals::new().unwrap();
+        let (alive, ending) = UnixStream::pair().unwrap();
+        let wait = |limit| signals.wait(ending.as_fd(), limit).unwrap();
+        assert_eq!(wait(Some(Duration::ZERO)), Event::Timeout);
+        for (signal, event) in [
+            (Signal::SIGTERM, Event::End("SIGTERM")),
+            (Signal::SIGINT, Event::End("SIGINT")),
+            (Signal::SIGHUP, Event::HangUp),
+        ] {
+            raise(signal).unwrap();
+            assert_eq!(wait(LONG), event);
+        }
+        drop(alive);
+        assert_eq!(wait(LONG), Event::Ended);
+    }
+}
