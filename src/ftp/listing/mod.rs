@@ -1,6 +1,22 @@
 //! Directory listings: the bytes of MLSD or LIST made into entries.
+//!
+//! `parse` splits the bytes into lines. Lines of MLSD go to `mlsd`; lines of LIST go through the
+//! ordered parsers of `list`, one file per form, each of which says "not mine", "mine but bad" or
+//! gives an entry. Everything here is a function of its input: no clock, no socket, no log.
+
+mod list;
+mod mlsd;
+mod unix;
+mod dos;
+mod date;
+mod months;
+mod time;
+mod line;
 
 use std::time::SystemTime;
+
+use line::Outcome;
+use time::Clock;
 
 /// What a directory entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +101,19 @@ pub struct ParsedListing {
 }
 
 /// Parses a whole listing. No line can make it fail.
-pub fn parse(_format: ListingFormat, _bytes: &[u8], _clock: ListingClock) -> ParsedListing {
-    ParsedListing::default()
+pub fn parse(format: ListingFormat, bytes: &[u8], clock: ListingClock) -> ParsedListing {
+    match format {
+        ListingFormat::Mlsd => {
+            let mut listing = ParsedListing::default();
+            for line in line::lines(bytes).filter(|line| !line.is_empty()) {
+                match mlsd::entry(line) {
+                    Outcome::Entry(entry) => listing.entries.push(entry),
+                    Outcome::Skip => {}
+                    _ => listing.unparsed.push(line.to_vec()),
+                }
+            }
+            listing
+        }
+        ListingFormat::List => list::parse(bytes, &Clock::new(clock)),
+    }
 }
