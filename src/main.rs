@@ -1,5 +1,85 @@
 //! The process: parse, mount, exit code.
 
-fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+use std::io::Write;
+use std::process::ExitCode;
+
+use ftpfs::cli::{self, Order, Wish};
+use ftpfs::daemon::{self, Report, Reporter, Side};
+use ftpfs::logging;
+use ftpfs::mount::{self, Failure, MountConfig, Status};
+
+fn main() -> ExitCode {
+    let outcome = match cli::parse(std::env::args_os()) {
+        Ok(Wish::Text(text)) => print(&text),
+        Ok(Wish::Mount(order)) => mount(*order),
+        Err(failure) => Err(failure),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Where nobody reads standard error any more, nothing is lost.
+            drop(writeln!(std::io::stderr(), "ftpfs: {failure}"));
+            ExitCode::from(failure.status.code())
+        }
+    }
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    let written = std::io::stdout().write_all(text.as_bytes());
+    written.map_err(|e| Failure::system(format!("standard output: {e}")))
+}
+
+fn mount(order: Order) -> Result<(), Failure> {
+    logging::start(&order.logging()).map_err(|e| Failure::system(format!("log: {e}")))?;
+    let config = order.resolve()?;
+    if config.foreground {
+        return mount::run(config, || Ok(()));
+    }
+    let patience = config.patience();
+    match daemon::fork(patience) {
+        Ok(Side::Parent(report)) => parent(report, patience.as_secs()),
+        Ok(Side::Child(reporter)) => child(config, reporter),
+        Err(error) => Err(Failure::system(format!(
+            "cannot go to the background: {error}"
+        ))),
+    }
+}
+
+fn parent(report: Report, seconds: u64) -> Result<(), Failure> {
+    match report {
+        Report::Ready => Ok(()),
+        Report::Failed(code, message) => Err(Failure::new(Status::from_code(code), message)),
+        Report::Died(how) => Err(Failure::system(format!(
+            "the background process ended before it could mount: {how} (try again with -f)"
+        ))),
+        Report::Silent => Err(Failure::new(
+            Status::Network,
+            format!(
+                "not mounted after {seconds} s; given up (try again with -d to see what it waits for)"
+            ),
+        )),
+    }
+}
+
+/// Goes on in the background. What fails before the mount is usable is the parent's to tell, what
+/// fails later goes to the log.
+fn child(config: MountConfig, reporter: Reporter) -> Result<(), Failure> {
+    let mut reporter = Some(reporter);
+    let outcome = mount::run(config, || {
+        reporter.take().map_or(Ok(()), Reporter::ready)?;
+        logging::detach();
+        Ok(())
+    });
+    match (outcome, reporter) {
+        (Err(failure), Some(reporter)) => {
+            reporter.failed(failure.status.code(), &failure.message);
+            // The parent prints the message.
+            std::process::exit(failure.status.code().into());
+        }
+        (Err(failure), None) => {
+            log::error!("{failure}");
+            Err(failure)
+        }
+        (Ok(()), _) => Ok(()),
+    }
 }

@@ -1,9 +1,16 @@
 //! Composition root: wires the rooms bottom-up and runs until unmounted.
 
-use crate::fs::FsConfig;
-use crate::ftp::LoginConfig;
-use crate::fuse::SessionConfig;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::fs::{FsConfig, FtpFs};
+use crate::ftp::{LoginConfig, RemotePath, printable};
+use crate::fuse::{self, Ended, SessionConfig};
 use crate::pool::PoolConfig;
+use crate::remote::{ErrorKind, Remote, RemoteError};
+use crate::workers::Workers;
 
 /// Everything that the command line decides: the sum of what the rooms want to know.
 #[derive(Debug, Clone)]
@@ -22,4 +29,236 @@ pub struct MountConfig {
     pub delay_connect: bool,
     /// Stay in the foreground.
     pub foreground: bool,
+}
+
+impl MountConfig {
+    /// How long it may take from the start until the mount is usable: resolving and connecting, and
+    /// a few replies of the login that come at the last moment.
+    pub fn patience(&self) -> Duration {
+        2 * self.login.connect_timeout + 6 * self.login.timeout + Duration::from_secs(5)
+    }
+}
+
+/// What the exit status says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Status {
+    /// The command line, or a file it names.
+    Usage = 1,
+    /// The mountpoint, FUSE, or the system.
+    System = 2,
+    /// User or password refused.
+    Login = 3,
+    /// No trustworthy encryption.
+    Tls = 4,
+    /// The server cannot be reached, or does not answer like an FTP server.
+    Network = 5,
+    /// The path on the server is missing, or no directory.
+    RemotePath = 6,
+    /// Unmounted, but something could not be stored.
+    NotStored = 7,
+    /// Ctrl-C before the mount.
+    Interrupted = 130,
+}
+
+impl Status {
+    /// The number.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// What a child reported; an unknown number is the system's fault.
+    pub fn from_code(code: u8) -> Self {
+        use Status::{Interrupted, Login, Network, NotStored, RemotePath, System, Tls, Usage};
+        [
+            Usage,
+            System,
+            Login,
+            Tls,
+            Network,
+            RemotePath,
+            NotStored,
+            Interrupted,
+        ]
+        .into_iter()
+        .find(|status| status.code() == code)
+        .unwrap_or(System)
+    }
+}
+
+/// Why there is no mount, or why its end was not a good one: exit status and one line for the user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// For the exit status.
+    pub status: Status,
+    /// Lower case, one line: what failed, why, what to do.
+    pub message: String,
+}
+
+impl Failure {
+    /// Any failure.
+    pub fn new(status: Status, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            message: message.into(),
+        }
+    }
+
+    /// The user's command line.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(Status::Usage, message)
+    }
+
+    /// The machine.
+    pub fn system(message: impl Into<String>) -> Self {
+        Self::new(Status::System, message)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// Connects, checks the folder on the server, mounts, calls `mounted`, and serves until unmounted. To
+/// be called before any other thread exists.
+///
+/// # Errors
+/// What prevented the mount, or what could not be stored at its end ([`Status::NotStored`]).
+pub fn run(config: MountConfig, mounted: impl FnOnce() -> io::Result<()>) -> Result<(), Failure> {
+    // Threads inherit this from the one that starts them.
+    fuse::block_signals().map_err(|e| Failure::system(format!("cannot hold signals: {e}")))?;
+    let workers = Workers::start(2 * config.pool.max_connections + 4)
+        .map_err(|e| Failure::system(format!("cannot start threads: {e}")))?;
+    let (remote, root) = connect(&config)?;
+    let fs = FtpFs::new(Arc::clone(&remote), root, config.fs, Arc::clone(&workers));
+    let session = fuse::mount(fs, Arc::clone(&workers), &config.session)
+        .map_err(|error| Failure::system(error.to_string()))?;
+    if let Err(error) = mounted() {
+        // Nobody knows of this mount, so nobody would unmount it: it goes as if told to.
+        log::error!("nobody waits for this mount any more: {error}");
+        raise_end();
+    }
+    log::info!(
+        "mounted {} on {}",
+        config.session.source,
+        config.session.mountpoint.display()
+    );
+    let ended = session.run(&mut || log::info!("SIGHUP: nothing to do"));
+    log::info!(
+        "unmounted {}: {:?}",
+        config.session.mountpoint.display(),
+        ended.reason
+    );
+    let outcome = outcome(&ended);
+    remote.close();
+    workers.close();
+    outcome
+}
+
+/// Asks our own session to end, the way everybody else does.
+fn raise_end() {
+    let own = rustix::process::getpid();
+    if let Err(error) = rustix::process::kill_process(own, rustix::process::Signal::TERM) {
+        log::error!("cannot end: {error}");
+    }
+}
+
+/// Whether everything is on the server.
+fn outcome(ended: &Ended) -> Result<(), Failure> {
+    let Some(drain) = &ended.drain else {
+        return Err(Failure::new(
+            Status::NotStored,
+            "ended by a second signal, without waiting for the last uploads; files that were open may be incomplete on the server",
+        ));
+    };
+    let Some((path, reason)) = drain.failed.first() else {
+        return Ok(());
+    };
+    for (path, reason) in &drain.failed {
+        log::error!("{path} could not be stored: {reason}");
+    }
+    let others = match drain.failed.len() - 1 {
+        0 => String::new(),
+        count => format!(" (and {count} more files, see the log)"),
+    };
+    Err(Failure::new(
+        Status::NotStored,
+        format!("unmounted, but {path} could not be stored: {reason}{others}"),
+    ))
+}
+
+/// The server, and the folder on it that is to be mounted.
+fn connect(config: &MountConfig) -> Result<(Arc<Remote>, RemotePath), Failure> {
+    let login = &config.login;
+    let (login_config, pool) = (login.clone(), config.pool.clone());
+    let at_login = |error: RemoteError| login_failure(login, &error);
+    let remote = match config.delay_connect {
+        true => Remote::delayed(login_config, pool),
+        false => Remote::connect(login_config, pool).map_err(at_login)?,
+    };
+    let bad_path = |error: crate::ftp::InvalidPath| {
+        Failure::usage(format!("{}: {error}", printable(&config.remote_path)))
+    };
+    if config.delay_connect {
+        // Where a relative path leads is known only after the login.
+        let root = RemotePath::root()
+            .resolve(&config.remote_path)
+            .map_err(bad_path)?;
+        return Ok((remote, root));
+    }
+    let home = remote.home().map_err(at_login)?;
+    let root = home.resolve(&config.remote_path).map_err(bad_path)?;
+    remote
+        .check_directory(&root)
+        .map_err(|error| folder_failure(login, &root, &error))?;
+    Ok((remote, root))
+}
+
+fn login_failure(login: &LoginConfig, error: &RemoteError) -> Failure {
+    let (user, server) = (printable(&login.user), server(login));
+    match error.kind() {
+        ErrorKind::LoginRefused => Failure::new(
+            Status::Login,
+            format!("login as '{user}' on {server} refused: {error} (check user and password)"),
+        ),
+        ErrorKind::TooManyConnections => Failure::new(
+            Status::Network,
+            format!("{server} has no place for another connection: {error} (try again later)"),
+        ),
+        ErrorKind::TimedOut => Failure::new(
+            Status::Network,
+            format!(
+                "{server} does not answer: {error} (is this an FTP server? connect_timeout= and timeout= give it more time)"
+            ),
+        ),
+        ErrorKind::Unreachable => Failure::new(
+            Status::Network,
+            format!("{error} (check the address, and whether the server is running)"),
+        ),
+        _ => Failure::new(Status::Network, format!("{server}: {error}")),
+    }
+}
+
+fn folder_failure(login: &LoginConfig, path: &RemotePath, error: &RemoteError) -> Failure {
+    let server = server(login);
+    let why = match error.kind() {
+        ErrorKind::NotFound => "there is no such folder on",
+        ErrorKind::NotDirectory => "not a folder on",
+        ErrorKind::Denied => "not allowed to enter this folder on",
+        ErrorKind::Refused => "cannot enter this folder on",
+        _ => return login_failure(login, error),
+    };
+    Failure::new(
+        Status::RemotePath,
+        format!("{path}: {why} {server}: {error}"),
+    )
+}
+
+fn server(login: &LoginConfig) -> String {
+    match login.host.contains(':') {
+        true => format!("[{}]:{}", login.host, login.port),
+        false => format!("{}:{}", login.host, login.port),
+    }
 }

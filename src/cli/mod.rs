@@ -1,1 +1,118 @@
 //! What the user typed, made into what is meant.
+
+mod table;
+mod settings;
+mod value;
+mod words;
+mod args;
+mod url;
+mod argv;
+mod netrc;
+mod prompt;
+mod credentials;
+mod mountpoint;
+mod config;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use self::args::{Parsed, Typed};
+use self::argv::Spot;
+use self::credentials::Named;
+use self::settings::Settings;
+use self::url::Source;
+use crate::logging::LogConfig;
+use crate::mount::{Failure, MountConfig};
+
+/// What a command line asks for.
+#[derive(Debug)]
+pub enum Wish {
+    /// Text for standard output: help or version.
+    Text(String),
+    /// A mount.
+    Mount(Box<Order>),
+}
+
+/// A mount as ordered: everything the command line says, nothing asked or looked up yet.
+#[derive(Debug)]
+pub struct Order {
+    source: Source,
+    password: Option<Vec<u8>>,
+    mountpoint: PathBuf,
+    settings: Settings,
+}
+
+/// Reads the command line of this process, the program's name first, and takes the passwords in it
+/// out of what ps(1) shows. To be called before any other thread exists.
+///
+/// # Errors
+/// [`Status::Usage`](crate::mount::Status::Usage).
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Wish, Failure> {
+    let typed = match args::parse(args).map_err(Failure::usage)? {
+        Parsed::Text(text) => return Ok(Wish::Text(text)),
+        Parsed::Mount(typed) => typed,
+    };
+    let Typed {
+        source: text,
+        mountpoint,
+        settings,
+        logins,
+    } = *typed;
+    let source = Source::parse(&text).map_err(Failure::usage)?;
+    let password = source.password(&text);
+    let mut spots: Vec<Spot> = logins.into_iter().map(Spot::of_login).collect();
+    if let Some(password) = source.password.clone() {
+        spots.push(Spot { text, password });
+    }
+    argv::scrub(&spots);
+    let mountpoint = PathBuf::from(mountpoint);
+    Ok(Wish::Mount(Box::new(Order {
+        source,
+        password,
+        mountpoint,
+        settings,
+    })))
+}
+
+impl Order {
+    /// What is to be logged, and where.
+    pub fn logging(&self) -> LogConfig {
+        let settings = &self.settings;
+        LogConfig {
+            level: match () {
+                () if settings.debug => log::LevelFilter::Debug,
+                () if settings.quiet => log::LevelFilter::Error,
+                () if settings.verbose => log::LevelFilter::Info,
+                () => log::LevelFilter::Warn,
+            },
+            foreground: settings.foreground || settings.debug,
+            file: settings.log_file.clone(),
+        }
+    }
+
+    /// Checks the mountpoint and finds the password, asking for it if need be.
+    ///
+    /// # Errors
+    /// What hinders the mount, and what to do about it.
+    pub fn resolve(self) -> Result<MountConfig, Failure> {
+        if self.settings.delay_connect && self.source.path.first() != Some(&b'/') {
+            return Err(Failure::usage(
+                "delay_connect needs a path that does not depend on the login: ftp://HOST//PATH, with two slashes",
+            ));
+        }
+        let mountpoint = mountpoint::check(Path::new(&self.mountpoint), &self.settings)?;
+        let named = Named {
+            host: self.source.host.clone(),
+            user: self.source.user.clone(),
+            password: self.password,
+        };
+        let login = credentials::find(named, &self.settings)?;
+        if config::warns_of_clear_text(&self.source, &self.settings, &login) {
+            log::warn!(
+                "the password goes to {} unencrypted: this version has no TLS yet (tls=off accepts that in silence)",
+                self.source.host
+            );
+        }
+        Ok(config::build(self.source, self.settings, login, mountpoint))
+    }
+}

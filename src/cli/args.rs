@@ -1,0 +1,296 @@
+//! The command line: clap built from the table, and its messages in one line.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use clap::builder::ValueParser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use super::settings::{self, Settings};
+use super::table::{Action, TABLE};
+
+/// A command line that wants something mounted.
+#[derive(Debug)]
+pub(super) struct Typed {
+    /// What to mount, as typed.
+    pub(super) source: Vec<u8>,
+    /// Where, as typed.
+    pub(super) mountpoint: OsString,
+    /// Options, later ones winning.
+    pub(super) settings: Settings,
+    /// Texts of the command line that hold a password: `user=NAME:PASSWORD`.
+    pub(super) logins: Vec<Vec<u8>>,
+}
+
+/// What came of reading the command line.
+#[derive(Debug)]
+pub(super) enum Parsed {
+    /// Something to mount.
+    Mount(Box<Typed>),
+    /// Help or version, for standard output.
+    Text(String),
+}
+
+/// Reads the arguments, the first being the program's name.
+///
+/// # Errors
+/// One line that never shows a value which could be a password.
+pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, String> {
+    let matches = match command().try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(error) => {
+            return match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                    Ok(Parsed::Text(error.render().to_string()))
+                }
+                _ => Err(message(&error)),
+            };
+        }
+    };
+    let one = |id: &str| matches.get_one::<OsString>(id).cloned().unwrap_or_default();
+    let mut typed = Typed {
+        source: one("SOURCE").into_vec(),
+        mountpoint: one("MOUNTPOINT"),
+        settings: Settings::with_defaults()?,
+        logins: Vec::new(),
+    };
+    for (name, value) in in_order(&matches) {
+        let value = value.as_bytes();
+        if name == "o" {
+            for word in super::words::split(value)? {
+                if word.name == b"user" && word.raw.contains(&b':') {
+                    typed.logins.push(word.raw);
+                }
+            }
+            typed.settings.set_list(value)?;
+        } else {
+            if name == "user" && value.contains(&b':') {
+                typed.logins.push(value.to_vec());
+            }
+            typed.settings.set(name, Some(value))?;
+        }
+    }
+    Ok(Parsed::Mount(Box::new(typed)))
+}
+
+/// All options as typed, so that the last one wins whichever way it is spelled.
+fn in_order(matches: &ArgMatches) -> Vec<(&str, &OsString)> {
+    let mut found = Vec::new();
+    let names = TABLE.iter().map(|spec| spec.name).chain(["o"]);
+    for name in names {
+        let (Some(places), Some(values)) =
+            (matches.indices_of(name), matches.get_many::<OsString>(name))
+        else {
+            continue;
+        };
+        found.extend(places.zip(values).map(|(at, value)| (at, name, value)));
+    }
+    found.sort_by_key(|(at, ..)| *at);
+    found
+        .into_iter()
+        .map(|(_, name, value)| (name, value))
+        .collect()
+}
+
+fn command() -> Command {
+    let raw = || ValueParser::os_string();
+    let mut command = Command::new("ftpfs")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Mounts an FTP server as a folder")
+        .override_usage("ftpfs [OPTIONS] SOURCE MOUNTPOINT")
+        .after_help(AFTER)
+        .after_long_help(after_long())
+        .arg(
+            Arg::new("SOURCE")
+                .required(true)
+                .value_parser(raw())
+                .help("ftp://[USER@]HOST[:PORT]/PATH or [USER@]HOST[:PATH]"),
+        )
+        .arg(
+            Arg::new("MOUNTPOINT")
+                .required(true)
+                .value_parser(raw())
+                .help("an empty folder"),
+        )
+        .arg(
+            Arg::new("o")
+                .short('o')
+                .action(ArgAction::Append)
+                .value_name("NAME[=VALUE],...")
+                .value_parser(raw())
+                .help("options as mount(8) takes them; each also exists as --NAME VALUE"),
+        );
+    for spec in TABLE {
+        let hyphenated = spec.name.replace('_', "-");
+        let mut arg = Arg::new(spec.name)
+            .long(hyphenated.clone())
+            .action(ArgAction::Append)
+            .value_parser(raw())
+            .help_heading(spec.group.heading())
+            .help(match spec.default {
+                "" => spec.help.to_owned(),
+                default => format!("{} [default: {default}]", spec.help),
+            })
+            .hide(matches!(spec.action, Action::Later(_)));
+        let others = spec
+            .aliases
+            .iter()
+            .flat_map(|a| [a.replace('_', "-"), (*a).to_owned()]);
+        for alias in others.chain([spec.name.to_owned()]) {
+            if alias != hyphenated {
+                arg = arg.alias(alias);
+            }
+        }
+        if let Some(letter) = spec.short {
+            arg = arg.short(letter);
+        }
+        arg = if spec.is_switch() {
+            // Taking it back (`-o strict=no`) is for lists that others wrote.
+            arg.num_args(0).default_missing_value("yes")
+        } else {
+            arg.value_name(spec.value)
+        };
+        command = command.arg(arg);
+    }
+    command
+}
+
+const AFTER: &str = "Unmount with: fusermount3 -u MOUNTPOINT";
+
+fn after_long() -> String {
+    let later: Vec<&str> = TABLE
+        .iter()
+        .filter(|spec| matches!(spec.action, Action::Later(_)))
+        .map(|spec| spec.name)
+        .collect();
+    format!(
+        "Every option can be given as --some-name VALUE or as -o some_name=VALUE. In an -o list a comma inside a value \
+is typed \\, or the value stands in double quotes. Generic mount options (defaults, _netdev, nofail, x-*, ...) are \
+accepted.\n\n\
+Known, but not in this version (they are refused, not ignored): {}; ftps:// and ftpes:// addresses.\n\n\
+A password is looked for in: SOURCE, user=NAME:PASSWORD, passfile, standard input (password_stdin), the \
+environment variable FTPFS_PASSWORD, ~/.netrc, and at last asked for. Without a user: ~/.netrc, then anonymous.\n\n\
+Exit status: 0 mounted (with -f: unmounted, everything stored), 1 wrong usage, 2 the system refused, 3 login refused, \
+5 server not reached, 6 no such folder on the server, 7 unmounted, but something could not be stored, 130 interrupted.\n\n\
+{AFTER}",
+        later.join(", ")
+    )
+}
+
+/// clap's complaint in one line, in our words, and without any value.
+fn message(error: &clap::Error) -> String {
+    let argument = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(text)) => {
+            text.split(['=', ' ']).next().unwrap_or_default().to_owned()
+        }
+        _ => String::new(),
+    };
+    match error.kind() {
+        ErrorKind::UnknownArgument if argument.starts_with("--") => {
+            let hint = settings::nearest(argument.trim_start_matches('-'))
+                .map(|known| format!("; did you mean --{}?", known.replace('_', "-")));
+            let hint = hint.unwrap_or_default();
+            format!("unknown option {argument}{hint} (ftpfs --help lists all)")
+        }
+        ErrorKind::UnknownArgument if argument.starts_with('-') => {
+            format!("unknown option {argument} (ftpfs --help lists all)")
+        }
+        ErrorKind::UnknownArgument => {
+            "more than a source and a mountpoint: ftpfs [OPTIONS] SOURCE MOUNTPOINT".into()
+        }
+        ErrorKind::MissingRequiredArgument => {
+            "a source and a mountpoint are needed: ftpfs [OPTIONS] SOURCE MOUNTPOINT (see ftpfs --help)".into()
+        }
+        ErrorKind::InvalidValue | ErrorKind::WrongNumberOfValues | ErrorKind::NoEquals => {
+            format!("option {argument} needs a value")
+        }
+        ErrorKind::TooManyValues => format!("option {argument} takes no value"),
+        _ => "the command line cannot be understood: ftpfs [OPTIONS] SOURCE MOUNTPOINT (see ftpfs --help)".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(line: &[&str]) -> Result<Typed, String> {
+        let args = ["ftpfs"].iter().chain(line).map(OsString::from);
+        match parse(args)? {
+            Parsed::Mount(typed) => Ok(*typed),
+            Parsed::Text(text) => Err(text),
+        }
+    }
+
+    #[test]
+    fn clap_accepts_the_table() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn both_spellings_and_the_last_one_wins() {
+        for line in [
+            &["-o", "cache_timeout=7", "h", "m"][..],
+            &["--cache-timeout", "7", "h", "m"],
+            &["--cache_timeout=7", "h", "m"],
+            &["h", "m", "-ocache-timeout=7,_netdev"],
+            &["-o", "cache_timeout=3", "--cache-timeout=7", "h", "m"],
+            &["--cache-timeout=3", "h", "m", "-o", "cache_timeout=7"],
+        ] {
+            let typed = typed(line).unwrap();
+            assert_eq!(typed.settings.cache_timeout.as_secs(), 7, "{line:?}");
+            assert_eq!(typed.source, b"h");
+            assert_eq!(typed.mountpoint, "m");
+        }
+    }
+
+    #[test]
+    fn switches() {
+        let t = typed(&["-fdrv", "h", "m"]).unwrap().settings;
+        assert!(t.foreground && t.debug && t.read_only && t.verbose);
+        let t = typed(&["--strict", "h", "m", "-ostrict=no"]).unwrap();
+        assert!(!t.settings.strict);
+        assert!(
+            typed(&["--read-only", "h", "m"])
+                .unwrap()
+                .settings
+                .read_only
+        );
+    }
+
+    #[test]
+    fn complaints_are_one_line_and_show_no_value() {
+        for (line, part) in [
+            (
+                &["--cache-timout=9", "h", "m"][..],
+                "did you mean --cache-timeout?",
+            ),
+            (&["-X", "h", "m"], "unknown option -X"),
+            (
+                &["--nonsense=s3cret", "h", "m"],
+                "unknown option --nonsense",
+            ),
+            (&["h"], "a source and a mountpoint are needed"),
+            (&[], "a source and a mountpoint are needed"),
+            (&["h", "m", "ftp://u:s3cret@h/"], "more than a source"),
+            (&["h", "m", "--timeout"], "option --timeout needs a value"),
+            (&["h", "m", "-o"], "option -o needs a value"),
+            (
+                &["h", "m", "--strict=s3cret"],
+                "option --strict takes no value",
+            ),
+        ] {
+            let message = typed(line).unwrap_err();
+            assert!(message.contains(part), "{line:?}: {message}");
+            assert!(!message.contains("s3cret"), "{message}");
+            assert!(!message.contains('\n'), "{message}");
+        }
+    }
+
+    #[test]
+    fn logins_with_a_password_are_noted() {
+        let t = typed(&["h", "m", "-o", r"ro,user=me:a\,b", "--user", "you:pw"]).unwrap();
+        assert_eq!(t.logins, [br"user=me:a\,b".to_vec(), b"you:pw".to_vec()]);
+        assert_eq!(t.settings.user.unwrap(), b"you:pw");
+    }
+}

@@ -1,0 +1,131 @@
+//! Removes passwords from the command line that ps(1) shows.
+
+use std::ops::Range;
+
+/// A text of the command line, and which of its bytes are a password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Spot {
+    pub(super) text: Vec<u8>,
+    pub(super) password: Range<usize>,
+}
+
+impl Spot {
+    /// `user=NAME:PASSWORD` or `NAME:PASSWORD`.
+    pub(super) fn of_login(text: Vec<u8>) -> Self {
+        let name = text
+            .iter()
+            .position(|b| *b == b':')
+            .map_or(text.len(), |at| at + 1);
+        let password = name..text.len();
+        Self { text, password }
+    }
+}
+
+/// Overwrites the passwords in the memory that `/proc/PID/cmdline` and ps(1) show. Between the start
+/// of the program and this call they can be seen; a password in a file or typed at the prompt never is.
+pub(super) fn scrub(spots: &[Spot]) {
+    if spots.is_empty() {
+        return;
+    }
+    if let Err(error) = linux::overwrite(spots) {
+        log::warn!("the password stays visible in the list of processes: {error}");
+    }
+}
+
+/// Overwrites each password that stands in `arguments`, which are separated by NUL bytes.
+fn scrub_in(arguments: &mut [u8], spots: &[Spot]) {
+    for Spot { text, password } in spots {
+        let places: Vec<usize> = arguments
+            .windows(text.len().max(1))
+            .enumerate()
+            .filter(|(_, window)| window == text)
+            .map(|(at, _)| at)
+            .collect();
+        for at in places {
+            arguments[at + password.start..at + password.end].fill(b'*');
+        }
+    }
+}
+
+mod linux {
+    use std::io;
+
+    use super::{Spot, scrub_in};
+
+    /// Fields of `/proc/self/stat` that say where the kernel put the arguments, counted from the
+    /// field behind the name (proc_pid_stat(5): `arg_start` 48, `arg_end` 49, the name being 2).
+    const ARG_START: usize = 48 - 3;
+
+    pub(super) fn overwrite(spots: &[Spot]) -> io::Result<()> {
+        let stat = std::fs::read_to_string("/proc/self/stat")?;
+        let area =
+            area(&stat).ok_or_else(|| io::Error::other("/proc/self/stat is not as expected"))?;
+        // The area must be what /proc shows, or it is not to be written to.
+        let shown = std::fs::read("/proc/self/cmdline")?;
+        if shown.len() != area.len() {
+            return Err(io::Error::other(
+                "the arguments are not where the kernel says",
+            ));
+        }
+        #[expect(
+            unsafe_code,
+            reason = "no library call gives write access to the arguments"
+        )]
+        // SAFETY: the kernel says that these addresses hold the arguments of this process: a part of
+        // its stack, mapped readable and writable for its whole life. No Rust reference points
+        // there: `std::env::args_os` copies, and its copies are made on each call. This runs before
+        // any other thread exists.
+        let arguments = unsafe {
+            std::slice::from_raw_parts_mut(
+                std::ptr::with_exposed_provenance_mut(area.start),
+                area.len(),
+            )
+        };
+        if arguments != shown {
+            return Err(io::Error::other(
+                "the arguments are not where the kernel says",
+            ));
+        }
+        scrub_in(arguments, spots);
+        Ok(())
+    }
+
+    fn area(stat: &str) -> Option<std::ops::Range<usize>> {
+        // The name, in parentheses, may hold blanks and parentheses itself.
+        let (_, fields) = stat.rsplit_once(") ")?;
+        let mut fields = fields.split_ascii_whitespace().skip(ARG_START);
+        let start: usize = fields.next()?.parse().ok()?;
+        let end: usize = fields.next()?.parse().ok()?;
+        (start != 0 && start < end).then_some(start..end)
+    }
+
+    #[cfg(test)]
+    mod tests {
+        #[test]
+        fn the_area_is_that_of_the_arguments() {
+            let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+            let shown = std::fs::read("/proc/self/cmdline").unwrap();
+            assert_eq!(super::area(&stat).unwrap().len(), shown.len());
+            assert_eq!(super::area("1 (a) b) R 2"), None);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_passwords_are_overwritten() {
+        let mut area = b"ftpfs\0ftp://u:pw@h/pw\0-oro,user=pw:pw,x\0pw\0".to_vec();
+        let spots = [
+            Spot {
+                text: b"ftp://u:pw@h/pw".to_vec(),
+                password: 8..10,
+            },
+            Spot::of_login(b"user=pw:pw".to_vec()),
+        ];
+        scrub_in(&mut area, &spots);
+        assert_eq!(area, b"ftpfs\0ftp://u:**@h/pw\0-oro,user=pw:**,x\0pw\0");
+    }
+}

@@ -1,0 +1,222 @@
+//! `Settings`: every option with a value, defaults filled in from the table.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::table::{self, Action, TABLE};
+use super::value::Value;
+use super::words::{self, KERNEL, Word};
+use crate::fs::UploadPolicy;
+use crate::ftp::printable;
+
+pub(super) use crate::net::AddressFamily as Family;
+
+/// Whether to encrypt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Tls {
+    /// Where the server offers it; never, in this version.
+    #[default]
+    Auto,
+    /// Never.
+    Off,
+}
+
+/// What the options say, by the names of the table.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Settings {
+    pub(super) user: Option<Vec<u8>>,
+    pub(super) passfile: Option<PathBuf>,
+    pub(super) password_stdin: bool,
+    pub(super) netrc: Option<PathBuf>,
+    pub(super) tls: Tls,
+    pub(super) connect_timeout: Duration,
+    pub(super) timeout: Duration,
+    pub(super) max_conns: u32,
+    pub(super) family: Family,
+    pub(super) read_only: bool,
+    pub(super) allow_other: bool,
+    pub(super) allow_root: bool,
+    pub(super) nonempty: bool,
+    pub(super) delay_connect: bool,
+    pub(super) cache_timeout: Duration,
+    pub(super) cache_size: u64,
+    pub(super) readahead: u64,
+    pub(super) staging_dir: Option<PathBuf>,
+    pub(super) upload: UploadPolicy,
+    pub(super) strict: bool,
+    pub(super) uid: Option<u32>,
+    pub(super) gid: Option<u32>,
+    pub(super) umask: u16,
+    pub(super) fmask: Option<u16>,
+    pub(super) dmask: Option<u16>,
+    pub(super) foreground: bool,
+    pub(super) debug: bool,
+    pub(super) verbose: bool,
+    pub(super) quiet: bool,
+    pub(super) log_file: Option<PathBuf>,
+    /// Words passed on to the kernel (nosuid, …), each once.
+    pub(super) kernel_flags: Vec<String>,
+}
+
+impl Settings {
+    /// The defaults of the table.
+    pub(super) fn with_defaults() -> Result<Self, String> {
+        let mut settings = Self::default();
+        for spec in TABLE.iter().filter(|spec| !spec.default.is_empty()) {
+            settings.set(spec.name, Some(spec.default.as_bytes()))?;
+        }
+        Ok(settings)
+    }
+
+    /// Applies an option of the table; without a value a switch is on.
+    ///
+    /// # Errors
+    /// One line: what is wrong with which option.
+    pub(super) fn set(&mut self, name: &str, value: Option<&[u8]>) -> Result<(), String> {
+        let spec = table::find(name).ok_or_else(|| unknown(name))?;
+        let value = match value {
+            Some(value) => value,
+            None if spec.is_switch() => b"yes",
+            None => {
+                return Err(format!(
+                    "option {name} needs a value: {name}={}",
+                    spec.value
+                ));
+            }
+        };
+        match spec.action {
+            Action::Set(set) => set(self, Value(value)).map_err(|e| format!("option {name}: {e}")),
+            Action::Later(what) => Err(format!("option {name}: {}", table::cannot(what))),
+        }
+    }
+
+    /// Applies an `-o` list.
+    ///
+    /// # Errors
+    /// As [`Settings::set`]; also a word that nobody knows.
+    pub(super) fn set_list(&mut self, list: &[u8]) -> Result<(), String> {
+        let mut password_before = false;
+        for word in words::split(list)? {
+            if words::is_ignored(&word) {
+                continue;
+            }
+            let name = String::from_utf8_lossy(&word.name).into_owned();
+            if KERNEL.contains(&name.as_str()) && word.value.is_none() {
+                if !self.kernel_flags.contains(&name) {
+                    self.kernel_flags.push(name);
+                }
+                continue;
+            }
+            if password_before && table::find(&name).is_none() {
+                // It may be the rest of a password, which must not be shown.
+                return Err(
+                    "unknown option behind user=NAME:PASSWORD; a comma in a password is typed \\, (or use passfile=FILE)"
+                        .into(),
+                );
+            }
+            password_before |= holds_password(&word);
+            self.set(&name, word.value.as_deref())?;
+        }
+        Ok(())
+    }
+}
+
+fn holds_password(word: &Word) -> bool {
+    word.name == b"user" && word.value.as_ref().is_some_and(|v| v.contains(&b':'))
+}
+
+/// The message for a word that nobody knows.
+fn unknown(name: &str) -> String {
+    let hint = nearest(name).map(|known| format!("; did you mean {known}?"));
+    let (shown, hint) = (printable(name.as_bytes()), hint.unwrap_or_default());
+    format!("unknown option {shown}{hint} (ftpfs --help lists all)")
+}
+
+/// The option that works and is spelled most like this.
+pub(super) fn nearest(name: &str) -> Option<&'static str> {
+    let name = name.replace('-', "_");
+    TABLE
+        .iter()
+        .filter(|spec| matches!(spec.action, Action::Set(_)))
+        .flat_map(|spec| spec.aliases.iter().copied().chain([spec.name]))
+        .chain(KERNEL.iter().copied())
+        .map(|known| (strsim::normalized_damerau_levenshtein(&name, known), known))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .filter(|(likeness, _)| *likeness > 0.5)
+        .map(|(_, known)| known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(list: &str) -> Result<Settings, String> {
+        let mut settings = Settings::with_defaults().unwrap();
+        settings.set_list(list.as_bytes()).map(|()| settings)
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_manual() {
+        let s = from("").unwrap();
+        assert_eq!(s.cache_timeout, Duration::from_secs(10));
+        assert_eq!(s.timeout, Duration::from_secs(30));
+        assert_eq!(s.connect_timeout, Duration::from_secs(10));
+        assert_eq!(
+            (s.max_conns, s.cache_size, s.readahead),
+            (6, 64 << 20, 8 << 20)
+        );
+        assert_eq!((s.upload, s.tls), (UploadPolicy::Auto, Tls::Auto));
+        assert!(!s.read_only && !s.strict && !s.allow_other);
+    }
+
+    #[test]
+    fn lists_of_fstab_are_understood() {
+        let s = from(
+            "rw,noauto,user,_netdev,x-systemd.automount,nosuid,nodev,user=me,cache-timeout=5m,ro,umask=027",
+        )
+        .unwrap();
+        assert_eq!(s.user.as_deref(), Some(&b"me"[..]));
+        assert_eq!(s.cache_timeout, Duration::from_secs(300));
+        assert_eq!(s.kernel_flags, ["nosuid", "nodev"]);
+        assert!(s.read_only);
+        assert_eq!(s.umask, 0o027);
+    }
+
+    #[test]
+    fn unknown_words_get_a_hint() {
+        assert!(
+            from("cache_timout=3")
+                .unwrap_err()
+                .contains("did you mean cache_timeout?")
+        );
+        assert!(
+            from("maxconns=3")
+                .unwrap_err()
+                .contains("did you mean max_conns?")
+        );
+        assert!(!from("zzzzzz").unwrap_err().contains("did you mean"));
+    }
+
+    #[test]
+    fn the_rest_of_a_password_is_not_shown() {
+        let message = from("user=me:hun,ter2").unwrap_err();
+        assert!(!message.contains("ter2"), "{message}");
+    }
+
+    #[test]
+    fn what_comes_later_is_refused() {
+        for list in [
+            "tls=require",
+            "cacert=/x",
+            "hard",
+            "tz=utc",
+            "writeback",
+            "soft=no",
+            "codepage=cp1251",
+        ] {
+            let message = from(list).unwrap_err();
+            assert!(message.contains("cannot do it yet"), "{list}: {message}");
+        }
+        assert!(from("tls=off,tz=auto,soft,default_permissions").is_ok());
+    }
+}

@@ -1,0 +1,244 @@
+//! The one table of options: names, help, defaults, and what each does.
+//!
+//! The parser, the help text and whatever else lists options are made from it. Every row exists as
+//! `-o name=value` and as `--name value`.
+
+use super::settings::{Family, Settings, Tls};
+use super::value::Value;
+use crate::fs::UploadPolicy;
+
+/// Puts a value into the settings; the message is completed with the option's name.
+type Setter = fn(&mut Settings, Value<'_>) -> Result<(), String>;
+
+/// One option.
+pub(super) struct Spec {
+    /// With `_` between words; `-` is accepted as well.
+    pub(super) name: &'static str,
+    /// One letter, for the few that have one.
+    pub(super) short: Option<char>,
+    /// Other names of the same option.
+    pub(super) aliases: &'static [&'static str],
+    /// What the value is called in the help text; empty for a switch (which takes yes or no).
+    pub(super) value: &'static str,
+    /// As it would be typed; empty where there is none.
+    pub(super) default: &'static str,
+    /// Heading in the help text.
+    pub(super) group: Group,
+    /// One line.
+    pub(super) help: &'static str,
+    /// What it does.
+    pub(super) action: Action,
+}
+
+/// What an option does.
+pub(super) enum Action {
+    /// Changes the settings.
+    Set(Setter),
+    /// Known, but the machinery (named here) is not in this version: refused, never ignored.
+    Later(&'static str),
+}
+
+/// Headings of the help text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Group {
+    Login,
+    Server,
+    Mount,
+    Files,
+    Running,
+}
+
+impl Group {
+    pub(super) fn heading(self) -> &'static str {
+        match self {
+            Self::Login => "Login",
+            Self::Server => "Server and network",
+            Self::Mount => "Mount",
+            Self::Files => "Files and caches",
+            Self::Running => "Running",
+        }
+    }
+}
+
+impl Spec {
+    pub(super) fn is_switch(&self) -> bool {
+        self.value.is_empty()
+    }
+}
+
+/// The row of an option by any of its names, with `-` or `_`.
+pub(super) fn find(name: &str) -> Option<&'static Spec> {
+    let name = name.replace('-', "_");
+    TABLE
+        .iter()
+        .find(|spec| spec.name == name || spec.aliases.contains(&name.as_str()))
+}
+
+macro_rules! row {
+    ($group:ident, $name:literal $(/ $short:literal)? $(| $alias:literal)*, $value:literal, $default:literal,
+     $help:literal, $action:expr) => {
+        Spec {
+            name: $name,
+            short: row!(@short $($short)?),
+            aliases: &[$($alias),*],
+            value: $value,
+            default: $default,
+            group: Group::$group,
+            help: $help,
+            action: $action,
+        }
+    };
+    (@short) => { None };
+    (@short $short:literal) => { Some($short) };
+}
+
+macro_rules! set {
+    ($settings:ident, $value:ident => $body:expr) => {
+        Action::Set(|$settings, $value| {
+            $body;
+            Ok(())
+        })
+    };
+}
+
+use Action::Later;
+
+/// Every option, in the order of the help text.
+#[rustfmt::skip]
+pub(super) const TABLE: &[Spec] = &[
+    row!(Login, "user", "NAME[:PASSWORD]", "", "log in as NAME; asks for the password if none is found",
+        set!(s, v => s.user = Some(v.bytes()))),
+    row!(Login, "passfile", "FILE", "", "the password is the first line of FILE, byte for byte",
+        set!(s, v => s.passfile = Some(v.path()?))),
+    row!(Login, "password_stdin", "", "", "the password is the first line of standard input",
+        set!(s, v => s.password_stdin = v.yes()?)),
+    row!(Login, "netrc", "FILE", "", "use FILE instead of ~/.netrc",
+        set!(s, v => s.netrc = Some(v.path()?))),
+    row!(Login, "passcommand", "COMMAND", "", "the password is what COMMAND prints", Later("password commands")),
+
+    row!(Server, "tls", "auto|off", "auto", "this version never encrypts: auto warns before a password goes out in clear",
+        set!(s, v => s.tls = tls(v)?)),
+    row!(Server, "cacert", "FILE", "", "trust the certificates in FILE", Later("TLS")),
+    row!(Server, "cert_sha256", "HEX", "", "trust the certificate with this fingerprint", Later("TLS")),
+    row!(Server, "no_verify_peer", "", "", "trust any certificate", Later("TLS")),
+    row!(Server, "cert", "FILE", "", "client certificate", Later("TLS")),
+    row!(Server, "key", "FILE", "", "key of the client certificate", Later("TLS")),
+    row!(Server, "connect_timeout", "TIME", "10s", "for finding and reaching the server",
+        set!(s, v => s.connect_timeout = v.timeout()?)),
+    row!(Server, "timeout", "TIME", "30s", "give up on a reply or a transfer after this long without progress",
+        set!(s, v => s.timeout = v.timeout()?)),
+    row!(Server, "max_conns", "N", "6", "never more connections to the server than N (1 to 64)",
+        set!(s, v => s.max_conns = v.number(1..=64)?)),
+    row!(Server, "ipv4", "", "", "use IPv4 only", set!(s, v => if v.yes()? { s.family = Family::V4 })),
+    row!(Server, "ipv6", "", "", "use IPv6 only", set!(s, v => if v.yes()? { s.family = Family::V6 })),
+    row!(Server, "soft", "", "", "operations fail when their time is up (always so)",
+        set!(_s, v => if !v.yes()? { return Err(cannot("wait for ever")) })),
+    row!(Server, "hard", "", "", "wait for ever for a server that is away", Later("hard mounts")),
+    row!(Server, "active", "", "", "the server opens the data connections", Later("active mode")),
+    row!(Server, "proxy", "URL", "", "reach the server through a proxy", Later("proxies")),
+    row!(Server, "interface", "NAME", "", "go out through this network interface", Later("binding to an interface")),
+    row!(Server, "codepage", "NAME", "", "encoding of the names on the server", Later("other encodings (names are passed as bytes)")),
+    row!(Server, "tz", "ZONE", "auto", "time zone of the server's listings; auto finds it out",
+        set!(_s, v => if v.0 != b"auto" { return Err(cannot("time zones other than auto")) })),
+
+    row!(Mount, "ro" / 'r' | "read_only", "", "", "nothing can be changed", set!(s, v => s.read_only = v.yes()?)),
+    row!(Mount, "allow_other", "", "", "other users may use the mount", set!(s, v => s.allow_other = v.yes()?)),
+    row!(Mount, "allow_root", "", "", "root may use the mount as well", set!(s, v => s.allow_root = v.yes()?)),
+    row!(Mount, "default_permissions", "", "", "the kernel checks permissions (always so)",
+        set!(_s, v => if !v.yes()? { return Err(cannot("leave permissions unchecked")) })),
+    row!(Mount, "nonempty", "", "", "mount over a folder that is not empty, or that is a mount already",
+        set!(s, v => s.nonempty = v.yes()?)),
+    row!(Mount, "delay_connect", "", "", "mount first, connect at the first access",
+        set!(s, v => s.delay_connect = v.yes()?)),
+
+    row!(Files, "cache_timeout", "TIME", "10s", "believe listings and attributes for this long; 0 asks each time",
+        set!(s, v => s.cache_timeout = v.time()?)),
+    row!(Files, "cache_size", "SIZE", "64M", "memory for the contents of files",
+        set!(s, v => s.cache_size = v.size()?)),
+    row!(Files, "readahead", "SIZE", "8M", "read at most this far ahead of a program",
+        set!(s, v => s.readahead = v.size()?)),
+    row!(Files, "staging_dir", "DIR", "", "local disk for files being written [default: a folder in the user's cache directory]",
+        set!(s, v => s.staging_dir = Some(v.path()?))),
+    row!(Files, "upload", "auto|atomic|inplace", "auto", "replace files through a temporary name (auto), also new ones (atomic), or never (inplace)",
+        set!(s, v => s.upload = upload(v)?)),
+    row!(Files, "writeback", "", "", "close before the server has the data", Later("write-back")),
+    row!(Files, "strict", "", "", "chmod, chown and times that the server cannot do are errors",
+        set!(s, v => s.strict = v.yes()?)),
+    row!(Files, "uid", "N", "", "owner of all files [default: who mounts]",
+        set!(s, v => s.uid = Some(v.number(0..=u32::MAX - 1)?))),
+    row!(Files, "gid", "N", "", "group of all files [default: that of who mounts]",
+        set!(s, v => s.gid = Some(v.number(0..=u32::MAX - 1)?))),
+    row!(Files, "umask", "OCTAL", "0", "permission bits that nothing has", set!(s, v => s.umask = v.mask()?)),
+    row!(Files, "fmask", "OCTAL", "", "permission bits that files do not have [default: umask]",
+        set!(s, v => s.fmask = Some(v.mask()?))),
+    row!(Files, "dmask", "OCTAL", "", "permission bits that folders do not have [default: umask]",
+        set!(s, v => s.dmask = Some(v.mask()?))),
+
+    row!(Running, "foreground" / 'f', "", "", "stay in the foreground, log to standard error",
+        set!(s, v => s.foreground = v.yes()?)),
+    row!(Running, "debug" / 'd', "", "", "log everything; implies -f",
+        set!(s, v => s.debug = v.yes()?)),
+    row!(Running, "verbose" / 'v', "", "", "log more",
+        set!(s, v => s.verbose = v.yes()?)),
+    row!(Running, "quiet" / 'q', "", "", "log errors only",
+        set!(s, v => s.quiet = v.yes()?)),
+    row!(Running, "log_file", "FILE", "", "log to FILE [default: the system log, once in the background]",
+        set!(s, v => s.log_file = Some(v.path()?))),
+];
+
+/// The words for what this version has no machinery for.
+pub(super) fn cannot(what: &str) -> String {
+    format!("this version of ftpfs cannot do it yet ({what})")
+}
+
+fn tls(value: Value<'_>) -> Result<Tls, String> {
+    match value.0 {
+        b"auto" | b"try" => Ok(Tls::Auto),
+        b"off" => Ok(Tls::Off),
+        b"require" => Err(cannot("TLS")),
+        _ => Err(value.wrong("not auto, require or off")),
+    }
+}
+
+fn upload(value: Value<'_>) -> Result<UploadPolicy, String> {
+    match value.0 {
+        b"auto" => Ok(UploadPolicy::Auto),
+        b"atomic" => Ok(UploadPolicy::Atomic),
+        b"inplace" => Ok(UploadPolicy::InPlace),
+        _ => Err(value.wrong("not auto, atomic or inplace")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<&str> = TABLE
+            .iter()
+            .flat_map(|s| s.aliases.iter().copied().chain([s.name]))
+            .collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        assert!(names.iter().all(|n| !n.contains('-')));
+    }
+
+    #[test]
+    fn defaults_are_valid() {
+        for spec in TABLE.iter().filter(|s| !s.default.is_empty()) {
+            let Action::Set(set) = spec.action else {
+                panic!("{} has a default and does nothing", spec.name);
+            };
+            let mut settings = Settings::default();
+            assert_eq!(
+                set(&mut settings, Value(spec.default.as_bytes())),
+                Ok(()),
+                "{}",
+                spec.name
+            );
+        }
+    }
+}

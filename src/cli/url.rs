@@ -1,0 +1,324 @@
+//! `Source`: which server and which folder, from a URL or from `[user@]host[:path]`.
+
+use std::net::Ipv6Addr;
+use std::ops::Range;
+
+use percent_encoding::percent_decode;
+
+use super::table::cannot;
+
+/// The port of FTP (RFC 959).
+const FTP_PORT: u16 = 21;
+
+/// What the source on the command line says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Source {
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) user: Option<Vec<u8>>,
+    /// Where in the text as typed the password is, still percent-encoded.
+    pub(super) password: Option<Range<usize>>,
+    /// Decoded; relative to the login directory unless it begins with `/`.
+    pub(super) path: Vec<u8>,
+}
+
+impl Source {
+    /// Reads the source as typed. Nothing of the text is repeated in a message before it is known
+    /// not to be a password.
+    ///
+    /// # Errors
+    /// One line that says what is wrong.
+    pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
+        if text.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
+            return Err(LINE_BREAK.into());
+        }
+        for prefix in [&b"curlftpfs#"[..], b"ftpfs#"] {
+            if let Some(rest) = text.strip_prefix(prefix) {
+                // Lines of fstab for curlftpfs may leave `ftp://` out, and mean a URL all the same.
+                let bare_is_url = prefix[0] == b'c';
+                let mut source = Self::plain(rest, bare_is_url)?;
+                if let Some(range) = &mut source.password {
+                    *range = range.start + prefix.len()..range.end + prefix.len();
+                }
+                return Ok(source);
+            }
+        }
+        Self::plain(text, false)
+    }
+
+    /// The password as typed, decoded.
+    pub(super) fn password(&self, text: &[u8]) -> Option<Vec<u8>> {
+        let range = self.password.clone()?;
+        Some(percent_decode(text.get(range)?).collect())
+    }
+
+    fn plain(text: &[u8], bare_is_url: bool) -> Result<Self, String> {
+        let source = match scheme(text) {
+            Some(("ftp", at)) => url(text, at)?,
+            Some(("ftps" | "ftpes", _)) => {
+                return Err(format!("ftps:// and ftpes:// addresses: {}", cannot("TLS")));
+            }
+            Some(_) => return Err("the source is not an ftp:// address".into()),
+            None if bare_is_url => url(text, 0)?,
+            None => short(text)?,
+        };
+        if let Some(password) = source.password(text) {
+            check(&password, "the password")?;
+        }
+        check(source.user.as_deref().unwrap_or_default(), "the user")?;
+        check(&source.path, "the path")?;
+        Ok(source)
+    }
+}
+
+const LINE_BREAK: &str = "the source holds a line break or a NUL, which FTP cannot carry";
+
+/// The scheme in lower case, and where the text behind `://` begins.
+fn scheme(text: &[u8]) -> Option<(&'static str, usize)> {
+    let end = text.windows(3).position(|w| w == b"://")?;
+    let typed = &text[..end];
+    if !typed.iter().all(u8::is_ascii_alphanumeric) {
+        return None;
+    }
+    let known = ["ftp", "ftps", "ftpes"]
+        .into_iter()
+        .find(|s| typed.eq_ignore_ascii_case(s.as_bytes()));
+    Some((known.unwrap_or("other"), end + 3))
+}
+
+/// `[user[:password]@]host[:port][/path]` from byte `start` on.
+fn url(text: &[u8], start: usize) -> Result<Source, String> {
+    let rest = &text[start..];
+    let slash = rest.iter().position(|b| *b == b'/').unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(slash);
+    let at = authority.iter().rposition(|b| *b == b'@');
+    let host_and_port = at.map_or(authority, |at| &authority[at + 1..]);
+    let login = at.map(|at| &authority[..at]);
+    let (host, port) = host_and_port_of(host_and_port)?;
+    let colon = login.and_then(|login| login.iter().position(|b| *b == b':'));
+    let user = login.map(|login| &login[..colon.unwrap_or(login.len())]);
+    let path = path.strip_prefix(b"/").unwrap_or(path);
+    Ok(Source {
+        host,
+        port,
+        user: user
+            .filter(|u| !u.is_empty())
+            .map(|u| percent_decode(u).collect()),
+        password: colon
+            .zip(at)
+            .map(|(colon, at)| start + colon + 1..start + at),
+        path: percent_decode(without_type(path)).collect(),
+    })
+}
+
+/// `;type=a`, `;type=i` or `;type=d` at the end (RFC 1738 section 3.2.2) says nothing to a mount.
+fn without_type(path: &[u8]) -> &[u8] {
+    match path.split_at_checked(path.len().wrapping_sub(7)) {
+        Some((front, end))
+            if end[..6].eq_ignore_ascii_case(b";type=") && end[6].is_ascii_alphabetic() =>
+        {
+            front
+        }
+        _ => path,
+    }
+}
+
+/// `[user@]host[:path]` as scp takes it, and `[user@]host/path`.
+fn short(text: &[u8]) -> Result<Source, String> {
+    let colon = text.iter().position(|b| *b == b':').unwrap_or(text.len());
+    let slash = text.iter().position(|b| *b == b'/').unwrap_or(text.len());
+    if text[colon..].contains(&b'@') && colon < slash {
+        let login = &text[..slash];
+        if login.contains(&b'@') && !login[..colon].contains(&b'@') {
+            return Err(
+                "a source with ':' before '@' is not clear: type ftp://USER:PASSWORD@HOST/PATH"
+                    .into(),
+            );
+        }
+    }
+    let front = &text[..colon.min(slash)];
+    let at = front.iter().rposition(|b| *b == b'@');
+    let user = at.map(|at| front[..at].to_vec()).filter(|u| !u.is_empty());
+    let rest = &text[at.map_or(0, |at| at + 1)..];
+    let end = match rest.first() {
+        Some(b'[') => rest
+            .iter()
+            .position(|b| *b == b']')
+            .map_or(rest.len(), |n| n + 1),
+        _ => rest
+            .iter()
+            .position(|b| matches!(b, b':' | b'/'))
+            .unwrap_or(rest.len()),
+    };
+    let (host, behind) = rest.split_at(end);
+    let (host, port) = host_and_port_of(host)?;
+    let path = match behind {
+        [b':', path @ ..] => path,
+        [b'/', path @ ..] => path,
+        _ => behind,
+    };
+    if behind.first() == Some(&b':') && leads_with_port(path) {
+        return Err(format!(
+            "is {host}:{} a port or a folder? Type ftp://{host}:PORT/ or {host}:./FOLDER",
+            String::from_utf8_lossy(path)
+        ));
+    }
+    Ok(Source {
+        host,
+        port,
+        user,
+        password: None,
+        path: path.to_vec(),
+    })
+}
+
+fn leads_with_port(path: &[u8]) -> bool {
+    let digits = path
+        .iter()
+        .position(|b| !b.is_ascii_digit())
+        .unwrap_or(path.len());
+    digits > 0 && matches!(path.get(digits), None | Some(b'/'))
+}
+
+/// `host`, `host:port`, `[v6]`, `[v6]:port`.
+fn host_and_port_of(text: &[u8]) -> Result<(String, u16), String> {
+    let text =
+        std::str::from_utf8(text).map_err(|_| "the host's name is not UTF-8 text".to_owned())?;
+    let (host, port) = if let Some(rest) = text.strip_prefix('[') {
+        let (host, port) = rest
+            .split_once(']')
+            .ok_or("the address in brackets is not closed: [ADDRESS]")?;
+        let address = host.split('%').next().unwrap_or(host);
+        if address.parse::<Ipv6Addr>().is_err() {
+            return Err(format!("[{host}] is not an IPv6 address"));
+        }
+        // A zone is written `%25eth0` in a URL (RFC 6874).
+        (host.replacen("%25", "%", 1), port)
+    } else {
+        if text.parse::<Ipv6Addr>().is_ok() {
+            return Err(format!("an IPv6 address stands in brackets: [{text}]"));
+        }
+        let end = text.find(':').unwrap_or(text.len());
+        (text[..end].to_owned(), &text[end..])
+    };
+    if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err("the source names no host: ftp://[USER@]HOST[:PORT]/PATH".into());
+    }
+    let port = match port.strip_prefix(':') {
+        None if port.is_empty() => FTP_PORT,
+        Some("") => FTP_PORT,
+        Some(digits) => digits
+            .parse()
+            .ok()
+            .filter(|port| *port != 0)
+            .ok_or_else(|| format!("the port of {host} is not a number from 1 to 65535"))?,
+        None => return Err(format!("something stands behind [{host}] that is no port")),
+    };
+    Ok((host, port))
+}
+
+/// What is sent in a command line must not end it.
+fn check(bytes: &[u8], what: &str) -> Result<(), String> {
+    if bytes.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
+        return Err(format!(
+            "{what} holds a line break or a NUL, which FTP cannot carry"
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// host, port, user, password, path
+    type Expected<'a> = (&'a str, u16, Option<&'a [u8]>, Option<&'a [u8]>, &'a [u8]);
+
+    #[test]
+    fn sources() {
+        let cases: &[(&str, Expected<'_>)] = &[
+            ("ftp://h", ("h", 21, None, None, b"")),
+            ("FTP://h/", ("h", 21, None, None, b"")),
+            ("ftp://h/a/b", ("h", 21, None, None, b"a/b")),
+            ("ftp://h//a", ("h", 21, None, None, b"/a")),
+            ("ftp://h/%2Fa", ("h", 21, None, None, b"/a")),
+            ("ftp://h/a%20b#c?d", ("h", 21, None, None, b"a b#c?d")),
+            ("ftp://h/%ff", ("h", 21, None, None, b"\xff")),
+            ("ftp://h/100%", ("h", 21, None, None, b"100%")),
+            ("ftp://h/a;type=I", ("h", 21, None, None, b"a")),
+            ("ftp://u@h:2121/a", ("h", 2121, Some(b"u"), None, b"a")),
+            ("ftp://u:p@h", ("h", 21, Some(b"u"), Some(b"p"), b"")),
+            ("ftp://u:p@w@h/", ("h", 21, Some(b"u"), Some(b"p@w"), b"")),
+            (
+                "ftp://u%40x:p%3a%2f%ff@h/",
+                ("h", 21, Some(b"u@x"), Some(b"p:/\xff"), b""),
+            ),
+            ("ftp://u:@h/", ("h", 21, Some(b"u"), Some(b""), b"")),
+            ("ftp://@h/", ("h", 21, None, None, b"")),
+            ("ftp://[::1]/x", ("::1", 21, None, None, b"x")),
+            (
+                "ftp://u@[fe80::1%25eth0]:2121/",
+                ("fe80::1%eth0", 2121, Some(b"u"), None, b""),
+            ),
+            ("h", ("h", 21, None, None, b"")),
+            ("u@h", ("h", 21, Some(b"u"), None, b"")),
+            ("u@h:", ("h", 21, Some(b"u"), None, b"")),
+            ("u@h:dir/x y%20", ("h", 21, Some(b"u"), None, b"dir/x y%20")),
+            ("u@x.org@h:/abs", ("h", 21, Some(b"u@x.org"), None, b"/abs")),
+            ("h/dir", ("h", 21, None, None, b"dir")),
+            ("h:a/b@c", ("h", 21, None, None, b"a/b@c")),
+            ("u@[::1]:d", ("::1", 21, Some(b"u"), None, b"d")),
+            ("h:./2121", ("h", 21, None, None, b"./2121")),
+            ("h:2024-logs", ("h", 21, None, None, b"2024-logs")),
+            (
+                "ftpfs#ftp://u:p@h/d",
+                ("h", 21, Some(b"u"), Some(b"p"), b"d"),
+            ),
+            ("curlftpfs#ftp://h/d", ("h", 21, None, None, b"d")),
+            (
+                "curlftpfs#u:p@h:2121/d",
+                ("h", 2121, Some(b"u"), Some(b"p"), b"d"),
+            ),
+        ];
+        for (text, expected) in cases {
+            let found = Source::parse(text.as_bytes()).unwrap_or_else(|e| panic!("{text}: {e}"));
+            let password = found.password(text.as_bytes());
+            let got: Expected<'_> = (
+                &found.host,
+                found.port,
+                found.user.as_deref(),
+                password.as_deref(),
+                &found.path,
+            );
+            assert_eq!(&got, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn refusals_show_no_password() {
+        for (text, part) in [
+            ("ftp://u:s3cret@/x", "names no host"),
+            ("ftp://u:s3cret@h:99999/", "port of h"),
+            ("ftp://u:s3cret@h:x/", "port of h"),
+            ("ftp://[::1/", "not closed"),
+            ("ftp://[1.2]/", "not an IPv6 address"),
+            ("ftp://::1/", "brackets"),
+            ("u:s3cret@h", "not clear"),
+            ("u:s3cret@h:dir", "not clear"),
+            ("h:2121", "port or a folder"),
+            ("h:2121/x", "port or a folder"),
+            ("http://u:s3cret@h/", "not an ftp:// address"),
+            ("ftps://u:s3cret@h/", "cannot do it yet (TLS)"),
+            ("FTPES://h/", "cannot do it yet (TLS)"),
+            ("", "names no host"),
+            ("ftp://h/a%0d%0aDELE%20b", "path holds a line break"),
+            ("ftp://u%0a:x@h/", "user holds a line break"),
+            ("ftp://u:s3cret%00@h/", "password holds a line break"),
+            ("ftp://h/a\nb", "holds a line break"),
+        ] {
+            let message = Source::parse(text.as_bytes()).unwrap_err();
+            assert!(message.contains(part), "{text:?}: {message}");
+            assert!(!message.contains("s3cret"), "{message}");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! `Value`: what stands behind an option's name, read as time, size, number or yes and no.
+
+use std::ffi::OsStr;
+use std::ops::RangeInclusive;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::ftp::printable;
+
+/// The bytes behind `=`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Value<'a>(pub(super) &'a [u8]);
+
+/// Longest time that any option takes, one year.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+impl Value<'_> {
+    pub(super) fn bytes(self) -> Vec<u8> {
+        self.0.to_vec()
+    }
+
+    pub(super) fn text(self) -> Result<String, String> {
+        let text = std::str::from_utf8(self.0).map_err(|_| self.wrong("not UTF-8 text"))?;
+        Ok(text.to_owned())
+    }
+
+    /// A path, made absolute: in the background the working directory is `/`.
+    pub(super) fn path(self) -> Result<PathBuf, String> {
+        std::path::absolute(OsStr::from_bytes(self.0))
+            .map_err(|e| self.wrong(&format!("not a path: {e}")))
+    }
+
+    pub(super) fn yes(self) -> Result<bool, String> {
+        match self.0 {
+            b"yes" | b"true" | b"on" | b"1" => Ok(true),
+            b"no" | b"false" | b"off" | b"0" => Ok(false),
+            _ => Err(self.wrong("not yes or no")),
+        }
+    }
+
+    /// `30`, `30s`, `5m`, `2h`, `500ms`.
+    pub(super) fn time(self) -> Result<Duration, String> {
+        let (number, unit) = self.number_and_unit().ok_or_else(|| self.no_time())?;
+        let time = match unit.as_str() {
+            "" | "s" => Duration::from_secs(number),
+            "ms" => Duration::from_millis(number),
+            "m" | "min" => Duration::from_secs(number.saturating_mul(60)),
+            "h" => Duration::from_secs(number.saturating_mul(3600)),
+            _ => return Err(self.no_time()),
+        };
+        Ok(time.min(LONGEST))
+    }
+
+    /// A time for which something may take, so at least a tenth of a second.
+    pub(super) fn timeout(self) -> Result<Duration, String> {
+        let time = self.time()?;
+        if time < Duration::from_millis(100) {
+            return Err(self.wrong("every wait has an end, and 100ms is the least"));
+        }
+        Ok(time)
+    }
+
+    /// Bytes: `4096`, `64K`, `64M`, `10G`, also `64MiB` and `64MB`; powers of 1024.
+    pub(super) fn size(self) -> Result<u64, String> {
+        let no_size = || self.wrong("not a size such as 512K, 64M or 10G");
+        let (number, unit) = self.number_and_unit().ok_or_else(no_size)?;
+        let unit = unit.to_ascii_lowercase();
+        let letter = unit.trim_end_matches('b').trim_end_matches('i');
+        let shift = match letter {
+            "" => 0,
+            "k" => 10,
+            "m" => 20,
+            "g" => 30,
+            "t" => 40,
+            _ => return Err(no_size()),
+        };
+        number.checked_mul(1 << shift).ok_or_else(no_size)
+    }
+
+    pub(super) fn number(self, allowed: RangeInclusive<u32>) -> Result<u32, String> {
+        let number: Option<u32> = self.text()?.parse().ok();
+        number.filter(|n| allowed.contains(n)).ok_or_else(|| {
+            self.wrong(&format!(
+                "not a number from {} to {}",
+                allowed.start(),
+                allowed.end()
+            ))
+        })
+    }
+
+    /// Permission bits in octal, as umask(1) takes them.
+    pub(super) fn mask(self) -> Result<u16, String> {
+        u16::from_str_radix(&self.text()?, 8)
+            .ok()
+            .filter(|mask| *mask <= 0o777)
+            .ok_or_else(|| self.wrong("not an octal mask such as 022"))
+    }
+
+    /// "timeout=abc: not a time" for the value that was given.
+    pub(super) fn wrong(self, why: &str) -> String {
+        format!("{}: {why}", printable(self.0))
+    }
+
+    fn no_time(self) -> String {
+        self.wrong("not a time such as 30, 30s or 5m")
+    }
+
+    fn number_and_unit(self) -> Option<(u64, String)> {
+        let text = std::str::from_utf8(self.0).ok()?;
+        let end = text
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len());
+        let (number, unit) = text.split_at(end);
+        Some((number.parse().ok()?, unit.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times() {
+        for (text, seconds) in [
+            ("0", Some(0.0)),
+            ("30", Some(30.0)),
+            ("30s", Some(30.0)),
+            ("5m", Some(300.0)),
+            ("2h", Some(7200.0)),
+            ("250ms", Some(0.25)),
+            ("99999999999999", Some(LONGEST.as_secs_f64())),
+            ("", None),
+            ("s", None),
+            ("-1", None),
+            ("1d", None),
+            ("1 s", None),
+        ] {
+            let found = Value(text.as_bytes()).time().ok();
+            assert_eq!(found.map(|d| d.as_secs_f64()), seconds, "{text}");
+        }
+        assert!(Value(b"0").timeout().is_err());
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("0", Some(0)),
+            ("512", Some(512)),
+            ("64K", Some(65536)),
+            ("64M", Some(64 << 20)),
+            ("10g", Some(10 << 30)),
+            ("1MiB", Some(1 << 20)),
+            ("1MB", Some(1 << 20)),
+            ("99999999T", None),
+            ("M", None),
+            ("1X", None),
+        ] {
+            assert_eq!(Value(text.as_bytes()).size().ok(), bytes, "{text}");
+        }
+    }
+
+    #[test]
+    fn masks_and_numbers() {
+        assert_eq!(Value(b"022").mask(), Ok(0o022));
+        assert!(Value(b"1777").mask().is_err());
+        assert!(Value(b"9").mask().is_err());
+        assert_eq!(Value(b"6").number(1..=64), Ok(6));
+        assert!(Value(b"0").number(1..=64).is_err());
+    }
+}
