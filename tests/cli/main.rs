@@ -1,0 +1,19 @@
+//! The program as a user meets it: messages, exit status, and passwords that are never shown.
+
+#[path = "../support/poll.rs"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "shared; each test binary uses its own part"
+)]
+mod poll;
+mod ftp_server;
+mod run;
+
+mod login;
+mod mounted;
+mod mountpoint;
+mod network;
+mod secrets;
+mod terminal;
+mod usage;

@@ -1,0 +1,122 @@
+//! Passwords that must not be seen: in the list of processes, in the log, in messages.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::time::Duration;
+
+use crate::ftp_server::FtpServer;
+use crate::poll;
+use crate::run::Ftpfs;
+
+const SECRET: &str = "s3cr3t-p4ssw0rd";
+
+#[test]
+fn not_in_the_list_of_processes() {
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = silent.local_addr().unwrap();
+    for (args, source, shown) in [
+        (
+            vec![],
+            format!("ftp://u:{SECRET}@{address}/dir"),
+            format!("@{address}/dir"),
+        ),
+        (
+            vec!["-o".into(), format!("ro,user=u:{SECRET},nosuid")],
+            format!("ftp://{address}/"),
+            ",nosuid".into(),
+        ),
+        (
+            vec![format!("--user=u:{SECRET}")],
+            format!("ftp://{address}/"),
+            "--user=u:".into(),
+        ),
+        (
+            vec!["--user".into(), format!("u:{SECRET}")],
+            format!("ftp://{address}/"),
+            "--user".into(),
+        ),
+    ] {
+        let running = Ftpfs::new()
+            .args(["-f", "-o", "connect_timeout=60,timeout=60"])
+            .args(args)
+            .mount(source)
+            .start();
+        let path = format!("/proc/{}/cmdline", running.pid());
+        let read = || String::from_utf8_lossy(&fs::read(&path).unwrap_or_default()).into_owned();
+        poll::until(
+            Duration::from_secs(20),
+            "the password to be overwritten",
+            || {
+                let now = read();
+                now.contains("ftpfs") && !now.contains(SECRET)
+            },
+        );
+        let now = read();
+        assert!(now.contains(&shown) && now.contains("***"), "{now:?}");
+        assert!(!now.contains("s3c"), "{now:?}");
+    }
+}
+
+#[test]
+fn not_in_the_log_nor_in_messages() {
+    let server = FtpServer::start("u", SECRET);
+    for source in [
+        format!("ftp://u:{SECRET}@{}/nowhere", server.address()),
+        format!("ftp://x:{SECRET}@{}/", server.address()),
+    ] {
+        let done = Ftpfs::new()
+            .args(["-d"])
+            .env("RUST_LOG", "trace")
+            .mount(source)
+            .run();
+        assert!(matches!(done.code, Some(3 | 6)), "{done:?}");
+        assert!(
+            done.stderr.contains("DEBUG") || done.stderr.contains("TRACE"),
+            "no log: {done:?}"
+        );
+        assert!(
+            !done.stderr.contains(SECRET) && !done.stdout.contains(SECRET),
+            "{done:?}"
+        );
+    }
+}
+
+#[test]
+fn not_in_complaints() {
+    for args in [
+        vec![format!("ftp://u:{SECRET}@h:x/"), "m".into()],
+        vec![format!("ftp://u:{SECRET}@/"), "m".into()],
+        vec![format!("u:{SECRET}@h"), "m".into()],
+        vec!["h".into(), "m".into(), format!("ftp://u:{SECRET}@h/")],
+        vec![
+            "-o".into(),
+            format!("user=u:first,{SECRET}"),
+            "h".into(),
+            "m".into(),
+        ],
+        vec![
+            "-o".into(),
+            format!("pass={SECRET}"),
+            "h".into(),
+            "m".into(),
+        ],
+        vec![format!("--password={SECRET}"), "h".into(), "m".into()],
+    ] {
+        let done = Ftpfs::new().args(&args).fails(1, &[]);
+        assert!(!done.stderr.contains(SECRET), "{done:?}");
+    }
+}
+
+#[test]
+fn a_password_in_clear_is_warned_of_once() {
+    // Reached as this machine, by a name that does not say so, nothing listens, and that is enough.
+    let host = "no-such-host.invalid";
+    let warned = |args: &[&str], source: String| {
+        let done = Ftpfs::new().args(args).mount(source).fails(5, &[]);
+        done.stderr.matches("unencrypted").count()
+    };
+    assert_eq!(warned(&[], format!("ftp://u:p@{host}/")), 1);
+    assert_eq!(warned(&["-o", "tls=off"], format!("ftp://u:p@{host}/")), 0);
+    assert_eq!(warned(&[], format!("ftp://{host}/")), 0);
+    assert_eq!(warned(&[], "ftp://u:p@127.0.0.1:1/".into()), 0);
+}

@@ -1,0 +1,155 @@
+//! Help, version, and command lines that cannot be meant.
+
+use crate::run::Ftpfs;
+
+#[test]
+fn help_and_version_go_to_standard_output() {
+    for (flag, parts) in [
+        (
+            "--help",
+            &[
+                "Usage: ftpfs [OPTIONS] SOURCE MOUNTPOINT",
+                "--cache-timeout",
+                "FTPFS_PASSWORD",
+                "Exit status",
+            ][..],
+        ),
+        (
+            "-h",
+            &[
+                "Usage: ftpfs [OPTIONS] SOURCE MOUNTPOINT",
+                "--cache-timeout",
+                "fusermount3 -u",
+            ],
+        ),
+        ("--version", &["ftpfs 0."]),
+        ("-V", &["ftpfs 0."]),
+    ] {
+        let done = Ftpfs::new().args([flag]).run();
+        assert_eq!((done.code, done.stderr.as_str()), (Some(0), ""), "{flag}");
+        for part in parts {
+            assert!(
+                done.stdout.contains(part),
+                "{flag}: no {part:?} in {}",
+                done.stdout
+            );
+        }
+    }
+}
+
+#[test]
+fn command_lines_that_cannot_be_meant() {
+    for (args, parts) in [
+        (&[][..], &["a source and a mountpoint are needed"][..]),
+        (&["ftp://h/"], &["a source and a mountpoint are needed"]),
+        (
+            &["ftp://h/", "m", "n"],
+            &["more than a source and a mountpoint"],
+        ),
+        (
+            &["--cache-timout", "3", "h", "m"],
+            &[
+                "unknown option --cache-timout",
+                "did you mean --cache-timeout?",
+            ],
+        ),
+        (
+            &["-o", "cache_timout=3", "h", "m"],
+            &["unknown option cache_timout", "did you mean cache_timeout?"],
+        ),
+        (
+            &["-o", "qwrtzp", "h", "m"],
+            &["unknown option qwrtzp (ftpfs --help"],
+        ),
+        (&["-X", "h", "m"], &["unknown option -X"]),
+        (
+            &["-o", "timeout=soon", "h", "m"],
+            &["option timeout", "soon: not a time"],
+        ),
+        (
+            &["-o", "timeout", "h", "m"],
+            &["option timeout needs a value"],
+        ),
+        (
+            &["--timeout=0", "h", "m"],
+            &["option timeout", "every wait has an end"],
+        ),
+        (
+            &["-o", "cache_size=lots", "h", "m"],
+            &["option cache_size", "not a size"],
+        ),
+        (
+            &["-o", "max_conns=0", "h", "m"],
+            &["option max_conns", "from 1 to 64"],
+        ),
+        (&["-o", "umask=9", "h", "m"], &["option umask", "octal"]),
+        (
+            &["-o", "upload=often", "h", "m"],
+            &["option upload", "not auto, atomic or inplace"],
+        ),
+        (
+            &["-o", "strict=perhaps", "h", "m"],
+            &["option strict", "not yes or no"],
+        ),
+        (&["-o", "user=\"me", "h", "m"], &["double quote"]),
+        (
+            &["-o", "delay_connect", "ftp://h/dir", "m"],
+            &["delay_connect", "two slashes"],
+        ),
+    ] {
+        Ftpfs::new().args(args).fails(1, parts);
+    }
+}
+
+#[test]
+fn addresses_that_cannot_be_meant() {
+    for (source, part) in [
+        ("ftp://", "names no host"),
+        ("ftp://u@/x", "names no host"),
+        ("http://h/", "not an ftp:// address"),
+        ("ftp://h:0/", "port of h"),
+        ("ftp://[::1/", "not closed"),
+        ("ftp://h/a%0ADELE%20x", "line break"),
+        ("h:2121", "a port or a folder?"),
+        ("u:pw@h", "type ftp://USER:PASSWORD@HOST/PATH"),
+    ] {
+        Ftpfs::new().mount(source).fails(1, &[part]);
+    }
+}
+
+#[test]
+fn what_this_version_cannot_do_is_refused() {
+    let later = "this version of ftpfs cannot do it yet";
+    for option in [
+        "tls=require",
+        "cacert=/etc/ssl/cert.pem",
+        "cert_sha256=00",
+        "no_verify_peer",
+        "cert=c.pem",
+        "key=k.pem",
+        "passcommand=pass ftp",
+        "codepage=cp1251",
+        "tz=Europe/Berlin",
+        "active",
+        "interface=eth0",
+        "proxy=http://p:3128",
+        "hard",
+        "soft=no",
+        "writeback",
+    ] {
+        let name = option.split('=').next().unwrap();
+        Ftpfs::new()
+            .args(["-o", option])
+            .mount("ftp://127.0.0.1:1/")
+            .fails(1, &[name, later]);
+    }
+    for source in [
+        "ftps://127.0.0.1:1/",
+        "ftpes://127.0.0.1:1/",
+        "ftpfs#ftps://127.0.0.1:1/",
+    ] {
+        Ftpfs::new()
+            .mount(source)
+            .fails(1, &["ftps:// and ftpes://", later]);
+    }
+}
