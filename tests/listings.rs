@@ -8,11 +8,16 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
+use ftpfs::ftp::check_name;
 use ftpfs::ftp::listing::{
     Entry, EntryKind, ListingClock, ListingFormat, ParsedListing, Precision, parse,
 };
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
 use serde_json::Value;
 
 struct Sample {
@@ -142,13 +147,8 @@ fn found(entry: &Entry) -> String {
 
 #[test]
 fn every_sample_comes_out_exactly() {
-    let mut samples = corpus();
-    samples.retain(|s| {
-        ["dos", "mac", "mlsd", "unix"]
-            .iter()
-            .any(|form| s.name.starts_with(form))
-    });
-    assert_eq!(samples.len(), 29);
+    let samples = corpus();
+    assert_eq!(samples.len(), 41);
     let mut differences = String::new();
     for sample in &samples {
         let expected: Vec<String> = sample.expected["entries"]
@@ -216,33 +216,115 @@ fn what_gives_no_entry_is_told() {
     }
 }
 
-/// A listing that was cut, or lines in another order, must not change the lines that remain.
+/// Whatever comes: names are legal and taken from the input, and no line counts twice.
+fn check(format: ListingFormat, bytes: &[u8], clock: ListingClock) {
+    let listing = parse(format, bytes, clock);
+    let lines = bytes.split(|b| *b == b'\n').count();
+    assert!(listing.entries.len() + listing.unparsed.len() <= lines);
+    for entry in &listing.entries {
+        assert_eq!(check_name(&entry.name), Ok(()));
+        let here = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
+        assert!(here(&entry.name), "{}", text(&entry.name));
+        assert!(entry.target.as_deref().is_none_or(here));
+        assert!(entry.mode.is_none_or(|mode| mode <= 0o7777));
+        assert!(entry.size.is_none() || entry.kind == EntryKind::File);
+    }
+}
+
 #[test]
 fn any_beginning_of_a_listing_parses() {
     for sample in corpus() {
-        let clock = sample.clock();
         for end in 0..sample.bytes.len() {
-            let listing = parse(sample.format(), &sample.bytes[..end], clock);
-            for entry in &listing.entries {
-                assert!(
-                    !entry.name.is_empty() && !entry.name.contains(&b'/'),
-                    "{}",
-                    sample.name
-                );
+            check(sample.format(), &sample.bytes[..end], sample.clock());
+        }
+    }
+}
+
+#[test]
+fn clocks_at_the_ends_of_time_parse() {
+    for sample in corpus() {
+        for seconds in [0, 1 << 33, 1 << 40, 1 << 62] {
+            for utc_offset in [i32::MIN, -93_599, 93_599, i32::MAX] {
+                let after = Duration::from_secs(seconds);
+                for now in [
+                    SystemTime::UNIX_EPOCH + after,
+                    SystemTime::UNIX_EPOCH - after,
+                ] {
+                    check(
+                        sample.format(),
+                        &sample.bytes,
+                        ListingClock { now, utc_offset },
+                    );
+                }
             }
         }
     }
-    let later = Duration::from_secs(1 << 40);
-    let far = ListingClock {
-        now: SystemTime::UNIX_EPOCH + later,
-        utc_offset: i32::MAX,
-    };
-    for sample in corpus() {
-        assert_eq!(
-            parse(sample.format(), &sample.bytes, far).entries.len(),
-            sample.parse().entries.len(),
-            "{}",
-            sample.name
-        );
+}
+
+/// Bytes that mean something to one parser or another.
+const TELLING: &[u8] = b" \t\r\n\0;:=/\\,.-+*<>[]dlr019AaZx?%\x80\xe6\xff";
+
+/// What is done to a line of the corpus.
+#[derive(Debug, Clone)]
+enum Change {
+    Put(usize, u8),
+    Remove(usize, usize),
+    Repeat(usize, usize),
+    Swap(usize, usize),
+}
+
+impl Change {
+    /// Any number means some place in `bytes`.
+    fn apply(&self, bytes: &mut Vec<u8>) {
+        if bytes.is_empty() {
+            return;
+        }
+        let len = bytes.len();
+        match *self {
+            Change::Put(at, byte) => bytes[at % len] = byte,
+            Change::Swap(a, b) => bytes.swap(a % len, b % len),
+            Change::Remove(at, count) => {
+                bytes.drain(at % len..(at % len + count).min(len));
+            }
+            Change::Repeat(at, count) => {
+                let part = bytes[at % len..(at % len + count).min(len)].to_vec();
+                bytes.splice(at % len..at % len, part);
+            }
+        }
+    }
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let byte = prop_oneof![select(TELLING), any::<u8>()];
+    prop_oneof![
+        (any::<usize>(), byte).prop_map(|(at, byte)| Change::Put(at, byte)),
+        (any::<usize>(), 1..20usize).prop_map(|(at, count)| Change::Remove(at, count)),
+        (any::<usize>(), 1..40usize).prop_map(|(at, count)| Change::Repeat(at, count)),
+        (any::<usize>(), any::<usize>()).prop_map(|(a, b)| Change::Swap(a, b)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn random_bytes_parse(
+        bytes in vec(prop_oneof![select(TELLING), any::<u8>()], 0..300),
+        utc_offset in any::<i32>(),
+    ) {
+        let clock = ListingClock { now: SystemTime::UNIX_EPOCH, utc_offset };
+        check(ListingFormat::Mlsd, &bytes, clock);
+        check(ListingFormat::List, &bytes, clock);
+    }
+
+    #[test]
+    fn changed_samples_parse(sample in any::<usize>(), changes in vec(change(), 1..30)) {
+        static CORPUS: LazyLock<Vec<Sample>> = LazyLock::new(corpus);
+        let sample = &CORPUS[sample % CORPUS.len()];
+        let mut bytes = sample.bytes.clone();
+        for change in changes {
+            change.apply(&mut bytes);
+        }
+        check(sample.format(), &bytes, sample.clock());
     }
 }

@@ -12,8 +12,28 @@ pub(super) enum Outcome {
     Bad,
     /// This form, and by its rules no entry: `.`, `..`, a rule between a header and its table.
     Skip,
+    /// The header of a table, whose lines are read by its rules from here on.
+    Header(Table),
     /// An entry.
     Entry(Entry),
+    /// One version of an entry.
+    Version {
+        entry: Entry,
+        version: u64,
+        /// The next line belongs to this one.
+        wraps: bool,
+    },
+}
+
+/// The tables whose lines mean nothing without their header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Table {
+    /// Data sets of z/OS.
+    DataSets,
+    /// Members of one data set of z/OS.
+    Members,
+    /// A directory of OpenVMS.
+    Directory,
 }
 
 /// The lines: split at LF, without one CR at the end (IIS ends with CRLF, inetutils with LF).

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::line::{number, two_digits};
 use super::{ListingClock, Modified, Precision};
@@ -144,8 +144,9 @@ pub(super) fn year(text: &[u8]) -> Option<i16> {
 
 /// Seconds since 1970, as `m` facts of EPLF and numeric listings give them.
 pub(super) fn epoch(seconds: u64) -> Option<Modified> {
+    let moment = Timestamp::from_second(i64::try_from(seconds).ok()?).ok()?;
     Some(Modified {
-        time: SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?,
+        time: moment.into(),
         precision: Precision::Second,
     })
 }
@@ -209,6 +210,7 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::SystemTime;
 
     fn clock(now: &str, utc_offset: i32) -> Clock {
         let now = now.parse::<Timestamp>().unwrap().into();
