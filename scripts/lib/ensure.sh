@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What the scripts need from the machine, installed when it is missing. To be sourced.
 #
 # Debian and Ubuntu; root, or a user with sudo. Nothing is done, and no network used, when all is there.
@@ -61,26 +62,36 @@ ensure_command() {
   command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ] || locked ensure_packages "$2"
 }
 
+# The libraries that a package is linked with.
+libraries_of() {
+  apt-cache depends --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances "$1" |
+    sed -n 's/^ *Depends: \(lib[^ ]*\)$/\1/p'
+}
+
+# Unpacked wholly, and able to run: a kept target folder may have come to another machine.
+is_unpacked() {
+  [ -e "$FTPFS_SERVERS/$1/.complete" ] && ! ldd "$FTPFS_SERVERS/$1"/usr/sbin/*ftpd 2>/dev/null | grep -q 'not found'
+}
+
 # Usage: unpack PACKAGE: its files below target/servers/PACKAGE, its libraries installed.
 unpack() {
   local package=$1 work=$FTPFS_SERVERS/.unpack-$1 libraries
-  [ -e "$FTPFS_SERVERS/$package/.complete" ] && return 0
+  is_unpacked "$package" && return 0
   apt_update
   say "unpacking $package"
   rm -rf "$work" "${FTPFS_SERVERS:?}/$package"
-  mkdir -p "$work"
+  mkdir -p "$work" "$FTPFS_SERVERS/$package"
   (cd "$work" && apt-get -qq -o APT::Sandbox::User= download "$package" >&2) || die "apt-get cannot download $package"
-  mapfile -t libraries < <(
-    apt-cache depends --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances "$package" |
-      sed -n 's/^ *Depends: \(lib[^ ]*\)$/\1/p'
-  )
-  [ ${#libraries[@]} = 0 ] || ensure_packages "${libraries[@]}"
-  mkdir -p "$FTPFS_SERVERS/$package"
+  mapfile -t libraries < <(libraries_of "$package")
+  ensure_packages "${libraries[@]}"
   dpkg -x "$work"/*.deb "$FTPFS_SERVERS/$package" && touch "$FTPFS_SERVERS/$package/.complete"
   rm -rf "$work"
 }
 
-ensure_unpacked() { [ -e "$FTPFS_SERVERS/$1/.complete" ] || locked unpack "$1"; }
+ensure_unpacked() {
+  is_unpacked "$1" || locked unpack "$1"
+  is_unpacked "$1" || die "$1 cannot be run here: $(ldd "$FTPFS_SERVERS/$1"/usr/sbin/*ftpd 2>&1 | grep 'not found')"
+}
 
 install_pyftpdlib() {
   local venv=$FTPFS_SERVERS/pyftpdlib

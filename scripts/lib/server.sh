@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Test servers on loopback: start, stop, status. To be sourced by scripts/servers/<brand>, which sets
 # BRAND and defines
 #   provide    installs what the brand needs
@@ -45,7 +46,7 @@ by_root() {
   local settings name
   settings=("TMPDIR=${TMPDIR:-/tmp}" "CARGO_TARGET_DIR=$FTPFS_TARGET")
   for name in "${!FTPFS_@}" TZ; do
-    [ -z "${!name:-}" ] || settings+=("$name=${!name}")
+    [ "$name" = FTPFS_PASSWORD ] || [ -z "${!name:-}" ] || settings+=("$name=${!name}")
   done
   exec sudo env "${settings[@]}" "$(readlink -f "$0")" "$@"
 }
@@ -85,17 +86,23 @@ find_instance() {
   return 1
 }
 
-# A process and all that descend from it.
+# A process and all that descend from it. (A machine of the smallest kind has no ps.)
 family() {
-  local child
-  echo "$1"
-  for child in $(ps -o pid= --ppid "$1"); do family "$child"; done
+  cat /proc/[0-9]*/stat 2>/dev/null | awk -v top="$1" '
+    { pid = $1; sub(/.*\) /, ""); parent[pid] = $2 }
+    END {
+      for (pid in parent) {
+        for (up = pid; up != top && up in parent; up = parent[up]);
+        if (up == top) print pid
+      }
+    }'
 }
 
+# Have these processes ended? A process that nobody has reaped has no executable any more.
 gone() {
   local pid
   for pid in "$@"; do
-    [ ! -d "/proc/$pid" ] || [ "$(sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null | cut -c1)" = Z ] || return 1
+    ! readlink -q "/proc/$pid/exe" >/dev/null || return 1
   done
 }
 
@@ -117,7 +124,7 @@ stop_instance() {
     # shellcheck disable=SC2086
     {
       kill -TERM $members
-      until_true 3 gone $members || kill -KILL $members
+      until_true 1 gone $members || kill -KILL $members
       until_true 5 gone $members || die "the server $(cat "$state/pid") does not end"
     } 2>/dev/null
   fi
@@ -196,7 +203,7 @@ launch() {
   PORT=$(free_port)
   COMMAND=()
   configure
-  echo "ftp://$LOGIN:$PASSWORD@127.0.0.1:$PORT/" >"$STATE/url"
+  (umask 077 && echo "ftp://$LOGIN:$PASSWORD@127.0.0.1:$PORT/" >"$STATE/url")
   rm -f "$STATE/ready"
   setsid "${COMMAND[@]}" </dev/null >"$STATE/log" 2>&1 &
   echo $! >"$STATE/pid"
