@@ -1,8 +1,11 @@
-//! Greeting, USER, PASS, FEAT, TYPE I.
+//! From nothing to a logged-in session: greeting, USER, PASS, FEAT, OPTS, TYPE I.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::control::{ControlConnection, GREETING};
+use super::{Command, Experience, Features, FtpError, Reply};
 use crate::net::AddressFamily;
 
 /// A password: any bytes but CR, LF and NUL, and never printed.
@@ -44,4 +47,111 @@ pub struct LoginConfig {
     pub connect_timeout: Duration,
     /// For each reply and for each stretch of a transfer without progress.
     pub timeout: Duration,
+}
+
+/// Connects and logs in.
+///
+/// # Errors
+/// [`FtpError::Unreachable`], a refusal with verb USER or PASS, a lost connection.
+pub(super) fn log_in(
+    config: &LoginConfig,
+    experience: &Experience,
+) -> Result<(ControlConnection, Arc<Features>), FtpError> {
+    let mut control = ControlConnection::connect(config)?;
+    read_greeting(&mut control)?;
+    let features = match experience.features() {
+        Some(known) if experience.pipelining() == Some(true) => {
+            let known = Arc::clone(known);
+            log_in_at_once(&mut control, config, &known)?;
+            known
+        }
+        known => log_in_step_by_step(&mut control, config, known, experience)?,
+    };
+    log::debug!("[{}] logged in", control.number());
+    Ok((control, features))
+}
+
+fn read_greeting(control: &mut ControlConnection) -> Result<(), FtpError> {
+    loop {
+        let greeting = control.reply(GREETING)?;
+        // 120: ready in some minutes. Nobody waits minutes, but some servers mean seconds.
+        if !greeting.is_preliminary() {
+            return accept(GREETING, greeting).map(drop);
+        }
+    }
+}
+
+fn log_in_step_by_step(
+    control: &mut ControlConnection,
+    config: &LoginConfig,
+    known: Option<&Arc<Features>>,
+    experience: &Experience,
+) -> Result<Arc<Features>, FtpError> {
+    let user = control.exchange(Command::User(&config.user))?;
+    if user.code() == 331 {
+        let password = control.exchange(Command::Pass(&config.password))?;
+        accept("PASS", password)?;
+    } else {
+        accept("USER", user)?;
+    }
+    let features = match known {
+        Some(known) => Arc::clone(known),
+        None => {
+            // Only here: the list can grow with the login.
+            let reply = control.exchange(Command::Feat)?;
+            experience.learn_features(Features::from_reply(&reply))
+        }
+    };
+    if features.has("UTF8") {
+        // 200, 202, 451, 501 and 504 are all answered by servers that speak UTF-8.
+        control.exchange(Command::OptsUtf8)?;
+    }
+    if let Some(facts) = features.facts_to_ask_for() {
+        control.exchange(Command::OptsMlst(&facts))?;
+    }
+    let image = control.exchange(Command::TypeImage)?;
+    accept("TYPE", image)?;
+    Ok(features)
+}
+
+/// All in one segment, one round trip, on servers known to cope with that.
+fn log_in_at_once(
+    control: &mut ControlConnection,
+    config: &LoginConfig,
+    features: &Features,
+) -> Result<(), FtpError> {
+    let facts = features.facts_to_ask_for();
+    let mut commands = vec![Command::User(&config.user), Command::Pass(&config.password)];
+    if features.has("UTF8") {
+        commands.push(Command::OptsUtf8);
+    }
+    if let Some(facts) = &facts {
+        commands.push(Command::OptsMlst(facts));
+    }
+    commands.push(Command::TypeImage);
+    control.send(&commands)?;
+    let user = control.reply("USER")?;
+    let password = control.reply("PASS")?;
+    if user.code() == 331 {
+        accept("PASS", password)?;
+    } else {
+        // Already in: whatever PASS was answered does not matter.
+        accept("USER", user)?;
+    }
+    for command in &commands[2..] {
+        let reply = control.reply(command.verb())?;
+        if matches!(command, Command::TypeImage) {
+            accept("TYPE", reply)?;
+        }
+    }
+    Ok(())
+}
+
+/// 2xx, or the refusal. 332 (an account is wanted) is a refusal: we have none to give.
+fn accept(verb: &'static str, reply: Reply) -> Result<Reply, FtpError> {
+    if reply.is_completion() {
+        Ok(reply)
+    } else {
+        Err(FtpError::Refused { verb, reply })
+    }
 }

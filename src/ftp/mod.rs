@@ -1,10 +1,30 @@
 //! The FTP protocol on one connection (RFC 959, 2389, 2428, 3659, 4217).
+//!
+//! `command`, `reply` and `control` are RFC 959 sections 4.1, 4.2 and 5.4; `login` and `features` add
+//! RFC 2389; `data` is RFC 2428; `session`, `stamp` and `listing` are RFC 3659.
 
 mod path;
 mod error;
+mod command;
+mod reply;
+mod control;
+mod features;
+mod experience;
 mod login;
+mod stamp;
+mod session;
+mod argument;
+mod data;
+mod transfer;
 pub mod listing;
 
 pub use error::FtpError;
+pub use experience::Experience;
+pub use features::Features;
 pub use login::{LoginConfig, Secret};
 pub use path::{InvalidPath, RemotePath, check_name, printable};
+pub use reply::{Reply, ReplyClass};
+pub use session::Session;
+pub use transfer::{ListCommand, Settling, Transfer};
+
+use command::Command;

@@ -1,4 +1,14 @@
-//! Bytes to and from a socket.
+//! Bytes to and from a socket: connecting, reading and writing, each with a deadline.
+
+mod deadline;
+mod clock;
+mod connect;
+mod stream;
+
+pub use clock::boottime;
+pub use connect::{Connecting, connect, resolve};
+pub use deadline::{Deadline, TimedOut};
+pub use stream::{Direction, Probe, Ready, Stream, wait_either};
 
 /// Which addresses of a host may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,6 +1,19 @@
-//! Logged-in sessions shared by all threads.
+//! Logged-in sessions shared by all threads: never more than allowed, given out in turn.
 
-use std::time::Duration;
+mod lease;
+mod idle;
+mod queue;
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+use parking_lot::{Condvar, Mutex};
+
+use crate::ftp::{Experience, FtpError, LoginConfig, Session};
+use idle::{Idle, start_reaper};
+pub use lease::Lease;
+use queue::Step;
 
 /// How many sessions, and for how long.
 #[derive(Debug, Clone)]
@@ -19,4 +32,186 @@ pub trait Reclaim: Send + Sync {
     /// by a thread that found no session; must not wait for the network or for other threads.
     /// Returns whether a session was (or is about to be) given back.
     fn reclaim(&self) -> bool;
+}
+
+/// Why there is no session.
+#[derive(Debug, thiserror::Error)]
+pub enum PoolError {
+    /// Connecting or logging in failed.
+    #[error(transparent)]
+    Login(FtpError),
+    /// The password was refused before; trying again by ourselves could lock the account.
+    #[error("not logging in again after: {0}")]
+    RefusedBefore(String),
+    /// The server gives us no more sessions, and ours were all in use for too long.
+    #[error("the server allows no more than {allowed} connections, and all are in use")]
+    ServerFull {
+        /// How many it allows us.
+        allowed: usize,
+    },
+    /// All sessions were in use for too long.
+    #[error("timed out after {} s waiting for one of {allowed} connections", .after.as_secs())]
+    TimedOut {
+        /// How long was waited.
+        after: Duration,
+        /// How many there may be.
+        allowed: usize,
+    },
+    /// The pool has been closed.
+    #[error("the connection to the server has been closed")]
+    Closed,
+}
+
+/// How many sessions there are, for the status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolCounts {
+    /// Logged in or about to be.
+    pub live: usize,
+    /// Of these, unused.
+    pub idle: usize,
+    /// Never more than this now; the server may have taught us less than what was configured.
+    pub allowed: usize,
+}
+
+/// The sessions of one server.
+#[derive(Debug)]
+pub struct Pool {
+    shared: Arc<Shared>,
+    /// Dropped with the pool: this ends the reaper.
+    _reaper: Option<Sender<()>>,
+}
+
+struct Shared {
+    login: LoginConfig,
+    config: PoolConfig,
+    experience: Arc<Experience>,
+    reclaimer: Mutex<Option<Weak<dyn Reclaim>>>,
+    /// Held for moments only: never over I/O, a destructor of a session, or a call out.
+    state: Mutex<State>,
+    /// A session came back, went away, or may now be made.
+    changed: Condvar,
+}
+
+struct State {
+    /// Longest unused first.
+    idle: Vec<Idle>,
+    /// Idle, leased, or logging in.
+    live: usize,
+    allowed: usize,
+    /// By [`boottime`](crate::net::boottime): when `allowed` may grow by one again.
+    raise_at: Option<Duration>,
+    /// Who waits, in turn.
+    queue: std::collections::VecDeque<u64>,
+    next_ticket: u64,
+    refused: Option<String>,
+    closed: bool,
+}
+
+impl Pool {
+    /// No session is opened yet.
+    pub fn new(login: LoginConfig, config: PoolConfig) -> Self {
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State {
+                idle: Vec::new(),
+                live: 0,
+                allowed: config.max_connections.max(1),
+                raise_at: None,
+                queue: std::collections::VecDeque::new(),
+                next_ticket: 0,
+                refused: None,
+                closed: false,
+            }),
+            login,
+            config,
+            experience: Arc::default(),
+            reclaimer: Mutex::new(None),
+            changed: Condvar::new(),
+        });
+        let reaper = start_reaper(&shared);
+        Self {
+            shared,
+            _reaper: reaper,
+        }
+    }
+
+    /// Whom to ask for a session when all are in use.
+    pub fn set_reclaimer(&self, reclaimer: Weak<dyn Reclaim>) {
+        *self.shared.reclaimer.lock() = Some(reclaimer);
+    }
+
+    /// What the sessions tell each other.
+    pub fn experience(&self) -> &Arc<Experience> {
+        &self.shared.experience
+    }
+
+    /// A session: an unused one that still lives, else a new one, else the next that comes back.
+    /// Those who wait are served in turn, until `deadline` at the latest; a login that has begun
+    /// has its own time.
+    ///
+    /// # Errors
+    /// All of [`PoolError`].
+    pub fn lease(&self, deadline: Instant) -> Result<Lease, PoolError> {
+        let mut first_in_line = false;
+        let patience = deadline.min(Instant::now() + queue::FULL_PATIENCE);
+        loop {
+            match self.shared.next_step(first_in_line, deadline)? {
+                Step::Take(idle) => {
+                    if let Some(session) = self.shared.still_good(idle) {
+                        return Ok(Lease::new(session, Arc::clone(&self.shared), true));
+                    }
+                }
+                Step::LogIn => match Session::open(&self.shared.login, &self.shared.experience) {
+                    Ok(session) => {
+                        return Ok(Lease::new(session, Arc::clone(&self.shared), false));
+                    }
+                    Err(e) => self.shared.login_failed(e, patience)?,
+                },
+            }
+            first_in_line = true;
+        }
+    }
+
+    /// Lets the password be tried again after it was refused (the user has said so).
+    pub fn forgive(&self) {
+        self.shared.state.lock().refused = None;
+    }
+
+    /// How many sessions there are.
+    pub fn counts(&self) -> PoolCounts {
+        let state = self.shared.state.lock();
+        PoolCounts {
+            live: state.live,
+            idle: state.idle.len(),
+            allowed: state.allowed,
+        }
+    }
+
+    /// Logs the unused sessions out, and each other one when it comes back. No session is given
+    /// out any more.
+    pub fn close(&self) {
+        let idle = {
+            let mut state = self.shared.state.lock();
+            state.closed = true;
+            state.live -= state.idle.len();
+            std::mem::take(&mut state.idle)
+        };
+        self.shared.changed.notify_all();
+        for mut unused in idle {
+            unused.session.quit();
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("host", &self.login.host)
+            .finish_non_exhaustive()
+    }
 }

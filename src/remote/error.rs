@@ -1,6 +1,9 @@
 //! `RemoteError`: what a failure means.
 
-use crate::ftp::FtpError;
+use std::sync::Arc;
+
+use crate::ftp::{FtpError, Reply};
+use crate::pool::PoolError;
 
 /// What a failure means. `fs/error.rs` has the one table from here to errno.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -76,17 +79,285 @@ impl ErrorKind {
     }
 }
 
-/// A failed operation: what it means, and what happened.
-#[derive(Debug, thiserror::Error)]
-#[error("{source}")]
+/// A failed operation: what it means, and what happened. Cheap to clone: those who waited for
+/// the same answer share it.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{cause}")]
 pub struct RemoteError {
     kind: ErrorKind,
-    source: FtpError,
+    cause: Arc<Cause>,
+}
+
+/// What happened.
+#[derive(Debug, thiserror::Error)]
+enum Cause {
+    #[error(transparent)]
+    Wire(FtpError),
+    #[error(transparent)]
+    Pool(PoolError),
+    #[error("{0}")]
+    Found(String),
 }
 
 impl RemoteError {
     /// What it means.
     pub fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    /// The code of the server's answer, where it was one.
+    pub fn code(&self) -> Option<u16> {
+        match &*self.cause {
+            Cause::Wire(e) | Cause::Pool(PoolError::Login(e)) => e.code(),
+            _ => None,
+        }
+    }
+
+    /// The command that the server refused, where it refused one.
+    pub(super) fn refused_verb(&self) -> Option<&'static str> {
+        match &*self.cause {
+            Cause::Wire(FtpError::Refused { verb, .. }) => Some(verb),
+            _ => None,
+        }
+    }
+
+    /// Something that we found out ourselves.
+    pub(super) fn found(kind: ErrorKind, what: impl Into<String>) -> Self {
+        Self {
+            kind,
+            cause: Arc::new(Cause::Found(what.into())),
+        }
+    }
+
+    /// The same failure where it means something else.
+    #[must_use]
+    pub(super) fn meaning(mut self, kind: ErrorKind) -> Self {
+        self.kind = kind;
+        self
+    }
+}
+
+impl From<FtpError> for RemoteError {
+    fn from(error: FtpError) -> Self {
+        Self {
+            kind: meaning(&error),
+            cause: Arc::new(Cause::Wire(error)),
+        }
+    }
+}
+
+impl From<PoolError> for RemoteError {
+    fn from(error: PoolError) -> Self {
+        let kind = match &error {
+            PoolError::Login(e) => meaning(e),
+            PoolError::RefusedBefore(_) => ErrorKind::LoginRefused,
+            PoolError::ServerFull { .. } => ErrorKind::TooManyConnections,
+            PoolError::TimedOut { .. } => ErrorKind::TimedOut,
+            PoolError::Closed => ErrorKind::Disconnected,
+        };
+        Self {
+            kind,
+            cause: Arc::new(Cause::Pool(error)),
+        }
+    }
+}
+
+fn meaning(error: &FtpError) -> ErrorKind {
+    if error.is_wrong_password() {
+        return ErrorKind::LoginRefused;
+    }
+    match error {
+        FtpError::Unreachable { .. } => ErrorKind::Unreachable,
+        FtpError::TimedOut(_) => ErrorKind::TimedOut,
+        FtpError::Farewell { .. } if error.is_too_many_connections() => {
+            ErrorKind::TooManyConnections
+        }
+        FtpError::Disconnected { .. }
+        | FtpError::Farewell { .. }
+        | FtpError::Broken { .. }
+        | FtpError::NoDataConnection { .. }
+        | FtpError::TransferBroke { .. } => ErrorKind::Disconnected,
+        FtpError::Refused { .. } if error.is_too_many_connections() => {
+            ErrorKind::TooManyConnections
+        }
+        FtpError::Refused { verb, reply } => refusal(verb, reply),
+        FtpError::Protocol { .. } | FtpError::TooLarge { .. } => ErrorKind::Protocol,
+        FtpError::PathTooLong { .. } => ErrorKind::NameTooLong,
+        FtpError::InvalidArgument(_) => ErrorKind::InvalidName,
+        FtpError::InvalidTime => ErrorKind::Unsupported,
+        FtpError::System(_) => ErrorKind::Failed,
+    }
+}
+
+/// First the code, where it leaves no doubt; then the words; then what is left of the code.
+fn refusal(verb: &str, reply: &Reply) -> ErrorKind {
+    let quota = || reply.mentions(&["quota", "exceeded storage"]);
+    match reply.code() {
+        425 | 426 => ErrorKind::Disconnected,
+        452 | 552 if quota() => ErrorKind::Quota,
+        452 | 552 => ErrorKind::NoSpace,
+        // ProFTPD without AllowStoreRestart says 451, as if it were temporary.
+        451 if reply.mentions(&["append/restart not permitted"]) => ErrorKind::Unsupported,
+        332 => ErrorKind::LoginRefused,
+        503 | 522 => ErrorKind::Protocol,
+        500 | 502 | 504 => ErrorKind::Unsupported,
+        530 if matches!(verb, "connect" | "USER" | "PASS") => ErrorKind::LoginRefused,
+        530 | 532 | 534 | 535 | 536 => ErrorKind::Denied,
+        code => said(reply).unwrap_or(match code {
+            450 => ErrorKind::Busy,
+            501 => ErrorKind::InvalidName,
+            550 | 551 | 553 => ErrorKind::Refused,
+            _ => ErrorKind::Failed,
+        }),
+    }
+}
+
+/// What the words of a refusal mean, in any case; the first row that fits.
+fn said(reply: &Reply) -> Option<ErrorKind> {
+    const WORDS: [(ErrorKind, &[&str]); 10] = [
+        (
+            ErrorKind::NotFound,
+            &[
+                "no such file",
+                "no such directory",
+                "not found",
+                "cannot find the file",
+                "cannot find the path",
+                "does not exist",
+                "doesn't exist",
+                "enoent",
+            ],
+        ),
+        (
+            ErrorKind::NotDirectory,
+            &["not a directory", "enotdir", "directory name is invalid"],
+        ),
+        (
+            ErrorKind::IsDirectory,
+            &[
+                "is a directory",
+                "eisdir",
+                "not a plain file",
+                "not a regular file",
+                "only retrieve regular files",
+                "not retrievable",
+            ],
+        ),
+        (ErrorKind::NotEmpty, &["not empty", "enotempty"]),
+        (
+            ErrorKind::Exists,
+            &["file exists", "already exists", "eexist"],
+        ),
+        (ErrorKind::ReadOnly, &["read-only", "read only", "erofs"]),
+        (ErrorKind::Quota, &["quota", "exceeded storage"]),
+        (
+            ErrorKind::NoSpace,
+            &["disk full", "no space", "not enough", "enospc"],
+        ),
+        (ErrorKind::NameTooLong, &["name too long"]),
+        (
+            ErrorKind::Busy,
+            &[
+                "text file busy",
+                "being used by another process",
+                "sharing violation",
+            ],
+        ),
+    ];
+    // Last: servers prefix other reasons with it.
+    const DENIED: [&str; 7] = [
+        "permission denied",
+        "access is denied",
+        "access denied",
+        "forbidden",
+        "not permitted",
+        "eacces",
+        "eperm",
+    ];
+    WORDS
+        .iter()
+        .find(|(_, words)| reply.mentions(words))
+        .map(|(kind, _)| *kind)
+        .or_else(|| reply.mentions(&DENIED).then_some(ErrorKind::Denied))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(verb: &'static str, code: u16, text: &str) -> ErrorKind {
+        let reply = Reply::for_tests(code, text);
+        RemoteError::from(FtpError::Refused { verb, reply }).kind()
+    }
+
+    #[test]
+    fn refusals_of_real_servers() {
+        use ErrorKind as K;
+        let cases = [
+            // vsftpd
+            ("RETR", 550, "Failed to open file.", K::Refused),
+            ("DELE", 550, "Permission denied.", K::Denied),
+            ("PASS", 530, "Login incorrect.", K::LoginRefused),
+            // ProFTPD
+            ("RETR", 550, "a: No such file or directory", K::NotFound),
+            ("RMD", 550, "d: Directory not empty", K::NotEmpty),
+            ("RETR", 550, "d: Not a regular file", K::IsDirectory),
+            ("LIST", 450, "d: No such file or directory", K::NotFound),
+            (
+                "APPE",
+                451,
+                "a: Append/Restart not permitted, try again",
+                K::Unsupported,
+            ),
+            ("STOR", 550, "a: Overwrite permission denied", K::Denied),
+            ("STOR", 552, "Transfer aborted. Disk quota exceeded", K::Quota),
+            ("STOR", 452, "Transfer aborted. No space left on device", K::NoSpace),
+            (
+                "PASS",
+                530,
+                "Sorry, the maximum number of clients (3) from your host are already connected.",
+                K::TooManyConnections,
+            ),
+            // Pure-FTPd
+            ("MKD", 550, "Can't create directory: File exists", K::Exists),
+            ("RNTO", 451, "Rename/move failure: Is a directory", K::IsDirectory),
+            ("RETR", 550, "I can only retrieve regular files", K::IsDirectory),
+            ("SIZE", 550, "I can only retrieve regular files", K::IsDirectory),
+            // pyftpdlib
+            ("MLSD", 501, "No such directory.", K::NotFound),
+            ("CWD", 550, "Not a directory.", K::NotDirectory),
+            // IIS
+            (
+                "RETR",
+                550,
+                "The system cannot find the file specified.",
+                K::NotFound,
+            ),
+            ("DELE", 550, "Access is denied.", K::Denied),
+            // busybox
+            ("DELE", 550, "Error", K::Refused),
+            ("SITE CHMOD", 500, "Unknown SITE command.", K::Unsupported),
+            ("RNTO", 503, "RNFR required first", K::Protocol),
+            ("STOR", 451, "Failure", K::Failed),
+            ("RETR", 426, "Failure writing network stream.", K::Disconnected),
+            ("RETR", 450, "in use", K::Busy),
+        ];
+        for (verb, code, text, expected) in cases {
+            assert_eq!(kind(verb, code, text), expected, "{code} {text}");
+        }
+    }
+
+    #[test]
+    fn errors_are_one_line() {
+        let reply = Reply::for_tests(550, "a\x1b[2J\u{202e}b");
+        let error = RemoteError::from(FtpError::Refused {
+            verb: "RETR",
+            reply,
+        });
+        assert_eq!(error.code(), Some(550));
+        assert_eq!(
+            error.to_string(),
+            "RETR refused: 550 a\\u{1b}[2J\\u{202e}b"
+        );
     }
 }

@@ -1,0 +1,126 @@
+//! Paths in commands: absolute, or, where the line would be too long, by CWD and a name.
+
+use std::borrow::Cow;
+
+use super::command::MAX_LINE;
+use super::{Command, FtpError, RemotePath, Session};
+
+impl Session {
+    /// Whether `path` is a directory that we may enter (CWD).
+    ///
+    /// # Errors
+    /// Refused.
+    pub fn enter(&mut self, path: &RemotePath) -> Result<(), FtpError> {
+        let line = Command::Cwd(path.as_bytes()).line_length();
+        if line <= MAX_LINE {
+            return self.accept(Command::Cwd(path.as_bytes())).map(drop);
+        }
+        let room = MAX_LINE - Command::Cwd(b"").line_length() - 1;
+        for piece in pieces(path.as_bytes(), room).ok_or(FtpError::PathTooLong { verb: "CWD" })? {
+            self.accept(Command::Cwd(piece))?;
+        }
+        Ok(())
+    }
+
+    /// The path as it fits into the command: absolute, else the name alone, after entering its
+    /// directory.
+    pub(super) fn argument<'p>(
+        &mut self,
+        path: &'p RemotePath,
+        build: impl for<'a> Fn(&'a [u8]) -> Command<'a>,
+    ) -> Result<Cow<'p, [u8]>, FtpError> {
+        let command = build(path.as_bytes());
+        if command.line_length() <= MAX_LINE {
+            return Ok(Cow::Borrowed(path.as_bytes()));
+        }
+        let too_long = FtpError::PathTooLong {
+            verb: command.verb(),
+        };
+        let Some(dir) = path.parent() else {
+            return Err(too_long);
+        };
+        let name = relative(path.name());
+        if build(&name).line_length() > MAX_LINE {
+            return Err(too_long);
+        }
+        self.enter(&dir)?;
+        Ok(name)
+    }
+
+    /// Two paths for two commands, with no CWD between them.
+    pub(super) fn two_arguments<'p>(
+        &mut self,
+        from: &'p RemotePath,
+        to: &'p RemotePath,
+    ) -> Result<(Cow<'p, [u8]>, Cow<'p, [u8]>), FtpError> {
+        let fits = |path: &[u8]| Command::Rnfr(path).line_length() <= MAX_LINE;
+        if fits(from.as_bytes()) && fits(to.as_bytes()) {
+            return Ok((Cow::Borrowed(from.as_bytes()), Cow::Borrowed(to.as_bytes())));
+        }
+        let mut common = from.parent();
+        while let Some(dir) = common.as_ref().filter(|dir| !to.starts_with(dir)) {
+            common = dir.parent();
+        }
+        let common = common.unwrap_or_else(RemotePath::root);
+        let below = |path: &'p RemotePath| {
+            let cut = common.as_bytes().len() + usize::from(!common.is_root());
+            relative(path.as_bytes().get(cut..).unwrap_or_default())
+        };
+        let (from, to) = (below(from), below(to));
+        if !fits(&from) || !fits(&to) || to.is_empty() {
+            return Err(FtpError::PathTooLong { verb: "RNTO" });
+        }
+        self.enter(&common)?;
+        Ok((from, to))
+    }
+}
+
+/// A relative path that no server takes for an option or somebody's home.
+fn relative(path: &[u8]) -> Cow<'_, [u8]> {
+    match path.first() {
+        Some(b'-' | b'~') => Cow::Owned([b"./", path].concat()),
+        _ => Cow::Borrowed(path),
+    }
+}
+
+/// An absolute path cut before slashes into pieces of at most `room` bytes, all but the first
+/// relative. `None` if one name alone is longer.
+fn pieces(path: &[u8], room: usize) -> Option<Vec<&[u8]>> {
+    let mut found = Vec::new();
+    let mut rest = path;
+    while rest.len() > room {
+        let cut = rest[..=room].iter().rposition(|b| *b == b'/')?;
+        if cut == 0 {
+            return None;
+        }
+        found.push(&rest[..cut]);
+        rest = &rest[cut + 1..];
+    }
+    found.push(rest);
+    Some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_paths_go_in_pieces() {
+        let path = b"/aaa/bbb/ccc/ddd";
+        assert_eq!(pieces(path, 9).unwrap(), [&b"/aaa/bbb"[..], b"ccc/ddd"]);
+        assert_eq!(pieces(path, 8).unwrap(), [&b"/aaa/bbb"[..], b"ccc/ddd"]);
+        assert_eq!(pieces(path, 16).unwrap(), [&path[..]]);
+        assert_eq!(
+            pieces(path, 4).unwrap(),
+            [&b"/aaa"[..], b"bbb", b"ccc", b"ddd"]
+        );
+        assert_eq!(pieces(path, 2), None);
+    }
+
+    #[test]
+    fn relative_names_are_no_options() {
+        assert_eq!(relative(b"-rf").as_ref(), b"./-rf");
+        assert_eq!(relative(b"~root").as_ref(), b"./~root");
+        assert_eq!(relative(b"a").as_ref(), b"a");
+    }
+}

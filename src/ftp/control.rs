@@ -1,0 +1,264 @@
+//! `ControlConnection`: commands out, replies in, in step. `broken` once unsure.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use super::reply::ReplyReader;
+use super::{Command, FtpError, LoginConfig, Reply};
+use crate::net::{Deadline, Direction, Probe, Stream, connect, resolve};
+
+/// What errors call the wait for the server's first words.
+pub(super) const GREETING: &str = "connect";
+
+static NUMBER: AtomicU32 = AtomicU32::new(1);
+
+/// A control connection. Every reply belongs to a command that was sent; whenever that is in doubt
+/// (an error, a timeout, an unasked reply) the connection is `broken` and never used again.
+pub(super) struct ControlConnection {
+    stream: Stream,
+    replies: ReplyReader,
+    outstanding: usize,
+    broken: bool,
+    timeout: Duration,
+    limit: Option<Instant>,
+    round_trip: Option<Duration>,
+    number: u32,
+}
+
+impl ControlConnection {
+    /// Connects; the greeting is not read yet.
+    ///
+    /// # Errors
+    /// [`FtpError::Unreachable`].
+    pub(super) fn connect(config: &LoginConfig) -> Result<Self, FtpError> {
+        let host = format!("{}:{}", config.host, config.port);
+        let deadline = Deadline::after(config.connect_timeout, format!("a connection to {host}"));
+        let stream = resolve(&config.host, config.port, config.family, &deadline)
+            .and_then(|addresses| connect(&addresses, config.timeout, &deadline))
+            .map_err(|source| FtpError::Unreachable { host, source })?;
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        log::debug!("[{number}] connected to {}", stream.peer());
+        Ok(Self {
+            stream,
+            replies: ReplyReader::default(),
+            // The greeting.
+            outstanding: 1,
+            broken: false,
+            timeout: config.timeout,
+            limit: None,
+            round_trip: None,
+            number,
+        })
+    }
+
+    /// Sends commands in one segment. Their replies are to be read in order.
+    ///
+    /// # Errors
+    /// A command that cannot be sent (nothing was sent then), or a lost connection.
+    pub(super) fn send(&mut self, commands: &[Command<'_>]) -> Result<(), FtpError> {
+        let verb = commands.first().map_or("", Command::verb);
+        let mut lines = Vec::with_capacity(64 * commands.len());
+        for command in commands {
+            command.encode(&mut lines)?;
+        }
+        if self.broken {
+            return Err(FtpError::Broken { verb });
+        }
+        if self.outstanding == 0 {
+            self.nothing_unasked(verb)?;
+        }
+        for command in commands {
+            log::trace!("[{}] > {command}", self.number);
+        }
+        self.outstanding += commands.len();
+        let deadline = self.deadline(self.timeout, || format!("room to send {verb}"));
+        self.stream
+            .write_all(&lines, &deadline)
+            .map_err(|e| self.fail(FtpError::from_control(verb, e)))
+    }
+
+    /// The next reply, within the usual time. `verb` is the command it belongs to.
+    ///
+    /// # Errors
+    /// No reply in time, a lost connection, or 421: the connection is then broken. A refusal is
+    /// a reply like any other here.
+    pub(super) fn reply(&mut self, verb: &'static str) -> Result<Reply, FtpError> {
+        self.reply_within(verb, self.timeout)
+    }
+
+    /// Like [`ControlConnection::reply`], within `time`.
+    pub(super) fn reply_within(
+        &mut self,
+        verb: &'static str,
+        time: Duration,
+    ) -> Result<Reply, FtpError> {
+        let deadline = self.deadline(time, || match verb {
+            GREETING => "the server's greeting".into(),
+            _ => format!("the reply to {verb}"),
+        });
+        loop {
+            if let Some(reply) = self.try_reply(verb)? {
+                return Ok(reply);
+            }
+            self.stream.acknowledge_at_once();
+            self.stream
+                .wait(Direction::Read, &deadline)
+                .map_err(|e| self.fail(FtpError::from_control(verb, e)))?;
+        }
+    }
+
+    /// The next reply if it has come, without waiting.
+    ///
+    /// # Errors
+    /// As [`ControlConnection::reply`], but for the time.
+    pub(super) fn try_reply(&mut self, verb: &'static str) -> Result<Option<Reply>, FtpError> {
+        if self.broken || self.outstanding == 0 {
+            return Err(self.fail(FtpError::Broken { verb }));
+        }
+        let mut buf = [0; 4096];
+        loop {
+            if let Some(reply) = self.replies.next() {
+                log::trace!("[{}] < {reply}", self.number);
+                if reply.code() == 421 {
+                    return Err(self.fail(FtpError::Farewell { verb, reply }));
+                }
+                if !reply.is_preliminary() {
+                    self.outstanding -= 1;
+                }
+                let login = matches!(verb, GREETING | "USER" | "PASS");
+                if matches!(reply.code(), 503 | 530) && !login {
+                    // The server sees another state of this session than we do: logged out, or
+                    // a command missing before this one.
+                    self.mark_broken();
+                }
+                return Ok(Some(reply));
+            }
+            let read = self.stream.try_read(&mut buf);
+            match read.map_err(|e| self.fail(FtpError::from_control(verb, e)))? {
+                None => return Ok(None),
+                Some(0) => {
+                    let end = std::io::ErrorKind::UnexpectedEof.into();
+                    return Err(self.fail(FtpError::from_control(verb, end)));
+                }
+                Some(count) => self
+                    .replies
+                    .feed(verb, &buf[..count])
+                    .map_err(|e| self.fail(e))?,
+            }
+        }
+    }
+
+    /// One command out, one reply in.
+    ///
+    /// # Errors
+    /// As `send` and `reply`; a 1xx to a command that has only one reply.
+    pub(super) fn exchange(&mut self, command: Command<'_>) -> Result<Reply, FtpError> {
+        self.send(&[command])?;
+        let asked = Instant::now();
+        let reply = self.reply(command.verb())?;
+        if reply.is_preliminary() {
+            return Err(self.fail(FtpError::Protocol {
+                verb: command.verb(),
+                what: reply.to_string(),
+            }));
+        }
+        let took = asked.elapsed();
+        self.round_trip = Some(self.round_trip.map_or(took, |best| best.min(took)));
+        Ok(reply)
+    }
+
+    /// After a transfer was given up: one reply ends it, whatever it says. Pure-FTPd's is a second
+    /// 1xx. Without it the connection is broken.
+    pub(super) fn take_last_reply(&mut self, verb: &'static str, time: Duration) {
+        match self.reply_within(verb, time) {
+            Ok(reply) if reply.is_preliminary() => self.outstanding = 0,
+            Ok(_) => {}
+            Err(e) => log::debug!("[{}] not to be used again: {e}", self.number),
+        }
+    }
+
+    /// The shortest time between a command and its reply so far.
+    pub(super) fn round_trip(&self) -> Option<Duration> {
+        self.round_trip
+    }
+
+    /// How long one reply, or one stretch without progress, may take.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// No wait goes on past `limit`, whatever the timeout of its step.
+    pub(super) fn set_limit(&mut self, limit: Option<Instant>) {
+        self.limit = limit;
+    }
+
+    /// A deadline under the present limit.
+    pub(super) fn deadline(&self, time: Duration, what: impl FnOnce() -> String) -> Deadline {
+        Deadline::after(time, what()).not_after(self.limit)
+    }
+
+    /// The address that data connections go to as well.
+    pub(super) fn peer(&self) -> std::net::SocketAddr {
+        self.stream.peer()
+    }
+
+    /// For waiting on it beside a data connection.
+    pub(super) fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// Never to be used again.
+    pub(super) fn mark_broken(&mut self) {
+        if !self.broken {
+            log::debug!("[{}] given up", self.number);
+            self.broken = true;
+        }
+    }
+
+    /// Whether the next reply is sure to belong to the next command.
+    pub(super) fn is_in_step(&self) -> bool {
+        !self.broken && self.outstanding == 0 && self.replies.is_empty()
+    }
+
+    /// In step, and the server has neither closed it nor said anything unasked.
+    pub(super) fn is_alive(&self) -> bool {
+        self.is_in_step() && self.stream.probe() == Probe::Quiet
+    }
+
+    /// The number by which logs tell connections apart.
+    pub(super) fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// A reply that nobody asked for is 421 or confusion; either way the session is over.
+    fn nothing_unasked(&mut self, verb: &'static str) -> Result<(), FtpError> {
+        if self.stream.probe() == Probe::Quiet && self.replies.is_empty() {
+            return Ok(());
+        }
+        self.outstanding = 1;
+        match self.try_reply(verb)? {
+            Some(reply) => Err(self.fail(FtpError::Farewell { verb, reply })),
+            None => Err(self.fail(FtpError::Broken { verb })),
+        }
+    }
+
+    fn fail(&mut self, error: FtpError) -> FtpError {
+        if !self.broken {
+            log::debug!("[{}] {error}", self.number);
+            self.broken = true;
+        }
+        error
+    }
+}
+
+impl fmt::Debug for ControlConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ControlConnection")
+            .field("number", &self.number)
+            .field("peer", &self.peer())
+            .field("outstanding", &self.outstanding)
+            .field("broken", &self.broken)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,177 @@
+//! Asking for a data connection: EPSV (RFC 2428), else PASV (RFC 959).
+
+use std::net::SocketAddr;
+
+use super::experience::Passive;
+use super::{Command, FtpError, Reply, ReplyClass, Session};
+use crate::net::{Connecting, Stream};
+
+/// A data connection whose SYN is on its way, while the transfer command may already follow.
+pub(super) struct DataConnection {
+    connecting: Connecting,
+    how: Passive,
+}
+
+impl Session {
+    /// A data connection for the transfer `verb`: the one place where transfers get theirs.
+    ///
+    /// # Errors
+    /// Refused (425, …), or a lost session.
+    pub(super) fn data_connection(
+        &mut self,
+        verb: &'static str,
+    ) -> Result<DataConnection, FtpError> {
+        let (how, port) = self.passive_port()?;
+        // The address in a PASV reply is ignored: it is wrong behind a NAT, and a server that
+        // names a stranger's would have us connect there (RFC 2577).
+        let peer = SocketAddr::new(self.control().peer().ip(), port);
+        let connecting = Connecting::start(peer, self.control().timeout())
+            .map_err(|source| FtpError::NoDataConnection { verb, source })?;
+        Ok(DataConnection { connecting, how })
+    }
+
+    /// Waits for the connection that [`Session::data_connection`] began.
+    ///
+    /// # Errors
+    /// [`FtpError::NoDataConnection`], also when it is not made in time.
+    pub(super) fn complete(
+        &mut self,
+        data: DataConnection,
+        verb: &'static str,
+    ) -> Result<Stream, FtpError> {
+        let time = self.connect_timeout();
+        let deadline = self
+            .control()
+            .deadline(time, || format!("the data connection of {verb}"));
+        match data.connecting.finish(&deadline) {
+            Ok(stream) => {
+                self.experience().data_connection_worked(data.how);
+                Ok(stream)
+            }
+            Err(source) => {
+                self.experience().data_connection_failed(data.how);
+                Err(FtpError::NoDataConnection { verb, source })
+            }
+        }
+    }
+
+    fn passive_port(&mut self) -> Result<(Passive, u16), FtpError> {
+        if self.experience().passive() == Passive::Epsv {
+            let reply = self.control_mut().exchange(Command::Epsv)?;
+            if let Some(port) = epsv_port(reply.text()).filter(|_| reply.is_completion()) {
+                return Ok((Passive::Epsv, usable("EPSV", &reply, Some(port))?));
+            }
+            // 500, 501, 502, 522: it never will. 4xx: it has no port now, in either way.
+            let v4 = self.control().peer().ip().to_canonical().is_ipv4();
+            if reply.class() == ReplyClass::TransientNegative || !v4 {
+                return Err(FtpError::Refused {
+                    verb: "EPSV",
+                    reply,
+                });
+            }
+            log::debug!("EPSV refused ({reply}): PASV from now on");
+            self.experience().epsv_is_refused();
+        }
+        let reply = self.control_mut().exchange(Command::Pasv)?;
+        if !reply.is_completion() {
+            return Err(FtpError::Refused {
+                verb: "PASV",
+                reply,
+            });
+        }
+        let port = pasv_port(reply.text());
+        Ok((Passive::Pasv, usable("PASV", &reply, port)?))
+    }
+}
+
+/// Ports below 1024 belong to services that nobody may have us talk to.
+fn usable(verb: &'static str, reply: &Reply, port: Option<u16>) -> Result<u16, FtpError> {
+    port.filter(|p| *p >= 1024)
+        .ok_or_else(|| FtpError::Protocol {
+            verb,
+            what: reply.to_string(),
+        })
+}
+
+/// The number between the last two delimiters of `(|||6446|)`; the delimiter is what follows `(`.
+fn epsv_port(text: &[u8]) -> Option<u16> {
+    let open = text.iter().position(|b| *b == b'(')?;
+    let delimiter = *text.get(open + 1)?;
+    let close = open + text[open..].iter().position(|b| *b == b')')?;
+    let mut fields = text[open + 1..close].rsplit(|b| *b == delimiter);
+    let after_last = fields.next()?;
+    let port = fields.next()?;
+    if !after_last.is_empty() || delimiter.is_ascii_digit() {
+        return None;
+    }
+    std::str::from_utf8(port).ok()?.parse().ok()
+}
+
+/// The port of six numbers anywhere in the text; the parentheses are optional (RFC 1123
+/// section 4.1.2.6).
+fn pasv_port(text: &[u8]) -> Option<u16> {
+    let text = String::from_utf8_lossy(text);
+    let groups = text.split(|c: char| !c.is_ascii_digit() && c != ',' && c != ' ');
+    for group in groups {
+        let numbers: Vec<_> = group.trim().split(',').map(str::trim).collect();
+        // Other digits may stand before the first number, as in "mode 2 127,0,0,1,…".
+        let Some(six) = numbers.len().checked_sub(6).map(|from| &numbers[from..]) else {
+            continue;
+        };
+        let first = six[0].rsplit(' ').next().unwrap_or_default();
+        let last = six[5].split(' ').next().unwrap_or_default();
+        let bytes: Vec<u8> = [first, six[1], six[2], six[3], six[4], last]
+            .iter()
+            .filter_map(|n| n.parse().ok())
+            .collect();
+        if let [_, _, _, _, high, low] = bytes[..] {
+            return Some(u16::from_be_bytes([high, low]));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn epsv_replies() {
+        let cases: [(&str, Option<u16>); 8] = [
+            ("Entering Extended Passive Mode (|||6446|)", Some(6446)),
+            ("ok (|||6446|).", Some(6446)),
+            ("(!!!6446!)", Some(6446)),
+            ("(|1|10.0.0.1|6446|)", Some(6446)),
+            ("(|||70000|)", None),
+            ("(||||)", None),
+            ("|||6446|", None),
+            ("(", None),
+        ];
+        for (text, port) in cases {
+            assert_eq!(epsv_port(text.as_bytes()), port, "{text}");
+        }
+    }
+
+    #[test]
+    fn pasv_replies() {
+        let cases: [(&str, Option<u16>); 8] = [
+            (
+                "Entering Passive Mode (127,0,0,1,25,46)",
+                Some(25 * 256 + 46),
+            ),
+            (
+                "Entering Passive Mode (127,0,0,1,25,46).",
+                Some(25 * 256 + 46),
+            ),
+            ("Entering Passive Mode 127,0,0,1,25,46", Some(25 * 256 + 46)),
+            ("=127,0,0,1,25,46", Some(25 * 256 + 46)),
+            ("mode (10, 0, 0, 1, 4, 0)", Some(1024)),
+            ("(127,0,0,1,25)", None),
+            ("(127,0,0,1,256,1)", None),
+            ("nothing", None),
+        ];
+        for (text, port) in cases {
+            assert_eq!(pasv_port(text.as_bytes()), port, "{text}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! `Experience`: what the sessions of one server tell each other.
+
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use super::Features;
+
+/// How a data connection is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Passive {
+    Epsv,
+    Pasv,
+}
+
+/// What one session has learned and the next one need not: it belongs to the server and lives as
+/// long as the mount.
+#[derive(Debug, Default)]
+pub struct Experience {
+    features: OnceLock<Arc<Features>>,
+    passive: AtomicU8,
+    pipelining: AtomicU8,
+}
+
+const UNKNOWN: u8 = 0;
+const EPSV_WORKS: u8 = 1;
+const PASV_NEXT: u8 = 2;
+const PASV_WORKS: u8 = 3;
+const YES: u8 = 1;
+const NO: u8 = 2;
+
+impl Experience {
+    /// What FEAT promised, once a session has asked.
+    pub fn features(&self) -> Option<&Arc<Features>> {
+        self.features.get()
+    }
+
+    pub(super) fn learn_features(&self, features: Features) -> Arc<Features> {
+        Arc::clone(self.features.get_or_init(|| Arc::new(features)))
+    }
+
+    /// Whether the server answers several commands of one segment, all and in order; `None` as
+    /// long as nobody has tried ([`Session::probe_pipelining`](super::Session::probe_pipelining)).
+    pub fn pipelining(&self) -> Option<bool> {
+        match self.pipelining.load(Ordering::Relaxed) {
+            YES => Some(true),
+            NO => Some(false),
+            _ => None,
+        }
+    }
+
+    /// What the probe has shown.
+    pub fn learn_pipelining(&self, works: bool) {
+        let value = if works { YES } else { NO };
+        self.pipelining.store(value, Ordering::Relaxed);
+    }
+
+    pub(super) fn passive(&self) -> Passive {
+        match self.passive.load(Ordering::Relaxed) {
+            PASV_NEXT | PASV_WORKS => Passive::Pasv,
+            _ => Passive::Epsv,
+        }
+    }
+
+    /// EPSV was refused: never again.
+    pub(super) fn epsv_is_refused(&self) {
+        self.passive.store(PASV_WORKS, Ordering::Relaxed);
+    }
+
+    /// A data connection was made this way.
+    pub(super) fn data_connection_worked(&self, how: Passive) {
+        let value = match how {
+            Passive::Epsv => EPSV_WORKS,
+            Passive::Pasv => PASV_WORKS,
+        };
+        self.passive.store(value, Ordering::Relaxed);
+    }
+
+    /// A data connection could not be made this way. As long as neither way ever worked, the
+    /// other one is tried the next time: boxes that rewrite FTP may know only one of them.
+    pub(super) fn data_connection_failed(&self, how: Passive) {
+        let (from, to) = match how {
+            Passive::Epsv => (UNKNOWN, PASV_NEXT),
+            Passive::Pasv => (PASV_NEXT, UNKNOWN),
+        };
+        let outcome = self
+            .passive
+            .compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
+        if outcome.is_err() {
+            log::debug!("another session knows better how data connections are made here");
+        }
+    }
+}

@@ -1,0 +1,421 @@
+//! `Session`: a logged-in connection, one typed method per command.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::control::ControlConnection;
+use super::stamp::{Stamp, parse_stamp};
+use super::{Command, Experience, Features, FtpError, LoginConfig, RemotePath, Reply, login};
+
+/// A logged-in connection with TYPE I.
+///
+/// Paths are sent as absolute ones, so the session's directory matters to nobody; those that do
+/// not fit into a command line are reached by CWD in pieces, each time anew: a directory may have
+/// been renamed since.
+pub struct Session {
+    control: ControlConnection,
+    features: Arc<Features>,
+    experience: Arc<Experience>,
+    connect_timeout: Duration,
+}
+
+impl Session {
+    /// Connects and logs in.
+    ///
+    /// # Errors
+    /// [`FtpError::Unreachable`], a refusal with verb USER or PASS, a lost connection.
+    pub fn open(config: &LoginConfig, experience: &Arc<Experience>) -> Result<Self, FtpError> {
+        let (control, features) = login::log_in(config, experience)?;
+        Ok(Self {
+            control,
+            features,
+            experience: Arc::clone(experience),
+            connect_timeout: config.connect_timeout,
+        })
+    }
+
+    /// What FEAT promised.
+    pub fn features(&self) -> &Features {
+        &self.features
+    }
+
+    /// What sessions of this server tell each other.
+    pub fn experience(&self) -> &Experience {
+        &self.experience
+    }
+
+    /// Never to be used again.
+    pub fn mark_broken(&mut self) {
+        self.control.mark_broken();
+    }
+
+    /// Whether the next reply is sure to belong to the next command.
+    pub fn is_in_step(&self) -> bool {
+        self.control.is_in_step()
+    }
+
+    /// In step, and the server has neither closed it nor said anything unasked. Does not wait.
+    pub fn is_alive(&self) -> bool {
+        self.control.is_alive()
+    }
+
+    /// Until `limit` at the latest every reply has come, or is given up; data that flows has no
+    /// such limit.
+    pub fn set_limit(&mut self, limit: Option<Instant>) {
+        self.control.set_limit(limit);
+    }
+
+    /// How long one reply, or one stretch without progress, may take.
+    pub fn timeout(&self) -> Duration {
+        self.control.timeout()
+    }
+
+    /// The directory that the login put us in (PWD).
+    ///
+    /// # Errors
+    /// Refused; [`FtpError::Protocol`] if the answer names no absolute path.
+    pub fn working_directory(&mut self) -> Result<RemotePath, FtpError> {
+        let reply = self.accept(Command::Pwd)?;
+        quoted(reply.text())
+            .and_then(|path| RemotePath::parse(&path).ok())
+            .ok_or_else(|| FtpError::Protocol {
+                verb: "PWD",
+                what: reply.to_string(),
+            })
+    }
+
+    /// Bytes of a file (SIZE, RFC 3659 section 4). Follows links.
+    ///
+    /// # Errors
+    /// Refused, for directories too on most servers.
+    pub fn size(&mut self, path: &RemotePath) -> Result<u64, FtpError> {
+        let reply = self.on_path(path, |p| Command::Size(p))?;
+        size_in(&reply)
+    }
+
+    /// Time of a file (MDTM, RFC 3659 section 3). Follows links.
+    ///
+    /// # Errors
+    /// Refused.
+    pub fn modified(&mut self, path: &RemotePath) -> Result<SystemTime, FtpError> {
+        let reply = self.on_path(path, |p| Command::Mdtm(p))?;
+        time_in(&reply)
+    }
+
+    /// SIZE and MDTM in one segment, for servers known to answer such.
+    ///
+    /// # Errors
+    /// A lost session; the refusals are the two results.
+    #[expect(
+        clippy::type_complexity,
+        reason = "two answers, each with its own refusal"
+    )]
+    pub fn size_and_modified(
+        &mut self,
+        path: &RemotePath,
+    ) -> Result<(Result<u64, FtpError>, Result<SystemTime, FtpError>), FtpError> {
+        let path = self.argument(path, |p| Command::Mdtm(p))?;
+        self.control
+            .send(&[Command::Size(&path), Command::Mdtm(&path)])?;
+        let size = self.control.reply("SIZE")?;
+        let modified = self.control.reply("MDTM")?;
+        Ok((
+            accepted("SIZE", size).and_then(|r| size_in(&r)),
+            accepted("MDTM", modified).and_then(|r| time_in(&r)),
+        ))
+    }
+
+    /// Times of many files, in one segment, each with its own refusal. For servers known to
+    /// answer such.
+    ///
+    /// # Errors
+    /// A lost session.
+    pub fn modified_of_many(
+        &mut self,
+        paths: &[RemotePath],
+    ) -> Result<Vec<Result<SystemTime, FtpError>>, FtpError> {
+        let commands: Vec<_> = paths.iter().map(|p| Command::Mdtm(p.as_bytes())).collect();
+        self.control.send(&commands)?;
+        let times = paths.iter().map(|_| {
+            let reply = self.control.reply("MDTM")?;
+            Ok(accepted("MDTM", reply).and_then(|r| time_in(&r)))
+        });
+        times.collect()
+    }
+
+    /// MKD. The path in the answer is unreliable (ftp-srv names another) and not read.
+    ///
+    /// # Errors
+    /// Refused.
+    pub fn make_directory(&mut self, path: &RemotePath) -> Result<(), FtpError> {
+        self.on_path(path, |p| Command::Mkd(p)).map(drop)
+    }
+
+    /// RMD.
+    ///
+    /// # Errors
+    /// Refused.
+    pub fn remove_directory(&mut self, path: &RemotePath) -> Result<(), FtpError> {
+        self.on_path(path, |p| Command::Rmd(p)).map(drop)
+    }
+
+    /// DELE.
+    ///
+    /// # Errors
+    /// Refused.
+    pub fn remove_file(&mut self, path: &RemotePath) -> Result<(), FtpError> {
+        self.on_path(path, |p| Command::Dele(p)).map(drop)
+    }
+
+    /// RNFR and RNTO.
+    ///
+    /// # Errors
+    /// Refused; the verb tells which.
+    pub fn rename(&mut self, from: &RemotePath, to: &RemotePath) -> Result<(), FtpError> {
+        let (from, to) = self.two_arguments(from, to)?;
+        let (from, to) = (Command::Rnfr(&from), Command::Rnto(&to));
+        if self.experience.pipelining() == Some(true) {
+            self.control.send(&[from, to])?;
+            let first = self.control.reply("RNFR")?;
+            let second = self.control.reply("RNTO")?;
+            if first.is_negative() {
+                return Err(FtpError::Refused {
+                    verb: "RNFR",
+                    reply: first,
+                });
+            }
+            return accepted("RNTO", second).map(drop);
+        }
+        let reply = self.control.exchange(from)?;
+        if reply.is_negative() {
+            return Err(FtpError::Refused {
+                verb: "RNFR",
+                reply,
+            });
+        }
+        self.accept(to).map(drop)
+    }
+
+    /// SITE CHMOD.
+    ///
+    /// # Errors
+    /// Refused.
+    pub fn change_mode(&mut self, path: &RemotePath, mode: u16) -> Result<(), FtpError> {
+        let reply = self.on_path(path, |p| Command::SiteChmod(mode & 0o7777, p))?;
+        if reply.code() == 202 {
+            // "Superfluous" is no success: nothing was changed.
+            return Err(FtpError::Refused {
+                verb: "SITE CHMOD",
+                reply,
+            });
+        }
+        Ok(())
+    }
+
+    /// MFF UNIX.mode.
+    ///
+    /// # Errors
+    /// Refused.
+    pub fn change_mode_fact(&mut self, path: &RemotePath, mode: u16) -> Result<(), FtpError> {
+        self.on_path(path, |p| Command::MffMode(mode & 0o7777, p))
+            .map(drop)
+    }
+
+    /// MFMT, to the second.
+    ///
+    /// # Errors
+    /// Refused; [`FtpError::InvalidTime`] for times that cannot be written.
+    pub fn set_modified(&mut self, path: &RemotePath, time: SystemTime) -> Result<(), FtpError> {
+        let stamp = stamp_of(time)?;
+        self.on_path(path, move |p| Command::Mfmt(stamp, p))
+            .map(drop)
+    }
+
+    /// MDTM with two arguments, to the second. That it is accepted does not prove that the time
+    /// was set: the caller asks once.
+    ///
+    /// # Errors
+    /// Refused; [`FtpError::InvalidTime`] for times that cannot be written.
+    pub fn set_modified_by_mdtm(
+        &mut self,
+        path: &RemotePath,
+        time: SystemTime,
+    ) -> Result<(), FtpError> {
+        let stamp = stamp_of(time)?;
+        self.on_path(path, move |p| Command::MdtmSet(stamp, p))
+            .map(drop)
+    }
+
+    /// SITE SYMLINK. Neither side may hold a blank: ProFTPD would split it there.
+    ///
+    /// # Errors
+    /// Refused; [`FtpError::InvalidArgument`].
+    pub fn make_symlink(&mut self, target: &[u8], path: &RemotePath) -> Result<(), FtpError> {
+        let target = std::str::from_utf8(target).map_err(|_| super::InvalidPath::ControlByte)?;
+        if target.contains(' ') || path.as_bytes().contains(&b' ') {
+            return Err(super::InvalidPath::NotAName.into());
+        }
+        self.accept(Command::SiteSymlink(target, path.as_bytes()))
+            .map(drop)
+    }
+
+    /// Free bytes (AVBL).
+    ///
+    /// # Errors
+    /// Refused.
+    pub fn available(&mut self, dir: &RemotePath) -> Result<u64, FtpError> {
+        let reply = self.on_path(dir, |p| Command::Avbl(p))?;
+        number_in(&reply).ok_or_else(|| unexpected("AVBL", &reply))
+    }
+
+    /// Whether this server answers several commands of one segment, all and in order. The answer
+    /// is kept for all sessions. If it is no, this session is broken: replies may be missing or late.
+    /// libunftp fails this sequence always, shorter ones only sometimes.
+    pub fn probe_pipelining(&mut self, home: &RemotePath) -> bool {
+        let pair = [Command::Cwd(home.as_bytes()), Command::Noop];
+        let commands: Vec<_> = pair.iter().cycle().take(12).copied().collect();
+        let patience = 3 * self.control.round_trip().unwrap_or_default() + Duration::from_secs(1);
+        let limit = Some(Instant::now() + patience);
+        self.control.set_limit(limit);
+        let in_order = self.control.send(&commands).is_ok()
+            && commands.iter().all(|command| {
+                let expected: u16 = if matches!(command, Command::Noop) {
+                    200
+                } else {
+                    250
+                };
+                self.control
+                    .reply(command.verb())
+                    .is_ok_and(|reply| reply.code() == expected)
+            })
+            && self.is_alive();
+        self.control.set_limit(None);
+        if !in_order {
+            self.mark_broken();
+        }
+        log::debug!("several commands in one segment: {in_order}");
+        self.experience.learn_pipelining(in_order);
+        in_order
+    }
+
+    /// Says goodbye without waiting for the answer.
+    pub fn quit(&mut self) {
+        if self.is_in_step() {
+            self.control
+                .set_limit(Some(Instant::now() + Duration::from_secs(1)));
+            if let Err(e) = self.control.send(&[Command::Quit]) {
+                log::debug!("QUIT: {e}");
+            }
+        }
+        self.mark_broken();
+    }
+
+    pub(super) fn control(&self) -> &ControlConnection {
+        &self.control
+    }
+
+    pub(super) fn control_mut(&mut self) -> &mut ControlConnection {
+        &mut self.control
+    }
+
+    pub(super) fn connect_timeout(&self) -> Duration {
+        self.connect_timeout
+    }
+
+    /// Sends a command that has to end in 2xx.
+    pub(super) fn accept(&mut self, command: Command<'_>) -> Result<Reply, FtpError> {
+        accepted(command.verb(), self.control.exchange(command)?)
+    }
+
+    fn on_path(
+        &mut self,
+        path: &RemotePath,
+        build: impl for<'a> Fn(&'a [u8]) -> Command<'a>,
+    ) -> Result<Reply, FtpError> {
+        let argument = self.argument(path, &build)?;
+        self.accept(build(&argument))
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Session").field(&self.control).finish()
+    }
+}
+
+/// What stands between the first and the last `"`, doubled ones undone (RFC 959 appendix II). Those
+/// servers that do not double them (Pure-FTPd, inetutils) are read right as well, but for names
+/// with two quotes in a row.
+fn quoted(text: &[u8]) -> Option<Vec<u8>> {
+    let first = text.iter().position(|b| *b == b'"')?;
+    let last = text.iter().rposition(|b| *b == b'"')?;
+    let inner = text.get(first + 1..last)?;
+    let mut path = Vec::with_capacity(inner.len());
+    let mut bytes = inner.iter().peekable();
+    while let Some(byte) = bytes.next() {
+        path.push(*byte);
+        if *byte == b'"' {
+            bytes.next_if(|b| **b == b'"');
+        }
+    }
+    Some(path)
+}
+
+pub(super) fn accepted(verb: &'static str, reply: Reply) -> Result<Reply, FtpError> {
+    if reply.is_completion() {
+        Ok(reply)
+    } else if reply.is_negative() {
+        Err(FtpError::Refused { verb, reply })
+    } else {
+        Err(unexpected(verb, &reply))
+    }
+}
+
+fn unexpected(verb: &'static str, reply: &Reply) -> FtpError {
+    FtpError::Protocol {
+        verb,
+        what: reply.to_string(),
+    }
+}
+
+fn number_in(reply: &Reply) -> Option<u64> {
+    let text = std::str::from_utf8(reply.text()).ok()?;
+    text.split_whitespace().next()?.parse().ok()
+}
+
+fn size_in(reply: &Reply) -> Result<u64, FtpError> {
+    number_in(reply).ok_or_else(|| unexpected("SIZE", reply))
+}
+
+fn time_in(reply: &Reply) -> Result<SystemTime, FtpError> {
+    parse_stamp(reply.text().trim_ascii()).ok_or_else(|| unexpected("MDTM", reply))
+}
+
+fn stamp_of(time: SystemTime) -> Result<Stamp, FtpError> {
+    Stamp::of(time).ok_or(FtpError::InvalidTime)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoted_paths() {
+        let cases: [(&str, Option<&str>); 6] = [
+            (r#""/" is the current directory"#, Some("/")),
+            (r#""/a b" is"#, Some("/a b")),
+            (r#""/a""b" is"#, Some("/a\"b")),
+            (r#""/a"b" is"#, Some("/a\"b")),
+            ("no quotes", None),
+            ("one \" quote", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(
+                quoted(text.as_bytes()).as_deref(),
+                expected.map(str::as_bytes),
+                "{text}"
+            );
+        }
+    }
+}

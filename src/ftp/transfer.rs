@@ -1,0 +1,374 @@
+//! `Transfer`: a data transfer in progress owns the session it runs on.
+
+use std::ops::DerefMut;
+use std::time::Duration;
+
+use super::data::DataConnection;
+use super::session::accepted;
+use super::{Command, FtpError, RemotePath, Reply, Session};
+use crate::net::{Deadline, Direction, Stream, wait_either};
+
+/// How long the reason for a broken upload is waited for.
+const REASON: Duration = Duration::from_secs(2);
+
+/// Which listing is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListCommand {
+    /// MLSD.
+    Mlsd,
+    /// LIST -a, in the directory itself.
+    ListAll,
+    /// LIST, in the directory itself.
+    List,
+}
+
+/// A data transfer in progress.
+///
+/// While data flows no second command can be sent, because nobody holds the session. It comes back
+/// from [`Transfer::finish`] with the final reply. Dropped unfinished, the data connection is reset
+/// and the session is broken: forgetting is safe.
+#[derive(Debug)]
+pub struct Transfer<S: DerefMut<Target = Session>> {
+    session: Option<S>,
+    data: Option<Stream>,
+    verb: &'static str,
+    sends: bool,
+    moved: u64,
+    /// The final reply, if it came while data still flowed.
+    early: Option<Result<Reply, FtpError>>,
+}
+
+impl<S: DerefMut<Target = Session>> Transfer<S> {
+    /// RETR from byte `offset` on.
+    ///
+    /// # Errors
+    /// Refused (the session is then free again), no data connection, a lost session.
+    pub fn retrieve(mut session: S, path: &RemotePath, offset: u64) -> Result<Self, FtpError> {
+        let path = session.argument(path, |p| Command::Retr(p))?;
+        Self::begin(session, Command::Retr(&path), offset, false)
+    }
+
+    /// STOR from byte `offset` on. What an offset other than 0 does depends on the server.
+    ///
+    /// # Errors
+    /// As [`Transfer::retrieve`].
+    pub fn store(mut session: S, path: &RemotePath, offset: u64) -> Result<Self, FtpError> {
+        let path = session.argument(path, |p| Command::Stor(p))?;
+        Self::begin(session, Command::Stor(&path), offset, true)
+    }
+
+    /// APPE.
+    ///
+    /// # Errors
+    /// As [`Transfer::retrieve`].
+    pub fn append(mut session: S, path: &RemotePath) -> Result<Self, FtpError> {
+        let path = session.argument(path, |p| Command::Appe(p))?;
+        Self::begin(session, Command::Appe(&path), 0, true)
+    }
+
+    /// A listing of `dir`. LIST never gets a path: Pure-FTPd globs it, inetutils splits it at
+    /// blanks. CWD goes before it and proves that the directory exists.
+    ///
+    /// # Errors
+    /// As [`Transfer::retrieve`]; the verb of a refusal tells whether CWD or the listing failed.
+    pub fn list(mut session: S, how: ListCommand, dir: &RemotePath) -> Result<Self, FtpError> {
+        match how {
+            ListCommand::Mlsd => {
+                let path = session.argument(dir, |p| Command::Mlsd(p))?;
+                Self::begin(session, Command::Mlsd(&path), 0, false)
+            }
+            ListCommand::ListAll | ListCommand::List => {
+                session.enter(dir)?;
+                let all = how == ListCommand::ListAll;
+                Self::begin(session, Command::List(all), 0, false)
+            }
+        }
+    }
+
+    fn begin(
+        mut session: S,
+        command: Command<'_>,
+        offset: u64,
+        sends: bool,
+    ) -> Result<Self, FtpError> {
+        let verb = command.verb();
+        let data = session.data_connection(verb)?;
+        let begun = Self::command(&mut session, data, command, offset);
+        let (data, first) = begun?;
+        // From here on each stretch of the data has its own time.
+        session.set_limit(None);
+        let mut transfer = Self {
+            session: Some(session),
+            data: Some(data),
+            verb,
+            sends,
+            moved: 0,
+            early: None,
+        };
+        if !first.is_preliminary() {
+            // Done without data: an empty listing on some servers.
+            transfer.early = Some(accepted(verb, first));
+            if !sends {
+                transfer.data = None;
+            }
+        }
+        Ok(transfer)
+    }
+
+    /// REST comes directly before the transfer: inetutils forgets it at EPSV. The command
+    /// leaves together with the SYN; all servers wait for the connection.
+    fn command(
+        session: &mut Session,
+        data: DataConnection,
+        command: Command<'_>,
+        offset: u64,
+    ) -> Result<(Stream, Reply), FtpError> {
+        let verb = command.verb();
+        let rest = Command::Rest(offset);
+        let together = offset > 0 && session.experience().pipelining() == Some(true);
+        if together {
+            session.control_mut().send(&[rest, command])?;
+        } else {
+            if offset > 0 {
+                let reply = session.control_mut().exchange(rest)?;
+                restarted(reply)?;
+            }
+            session.control_mut().send(&[command])?;
+        }
+        let data = session.complete(data, verb)?;
+        if together {
+            let restart = session.control_mut().reply("REST")?;
+            if restart.is_negative() {
+                // The transfer begins at 0 then. Ended here, it leaves the session broken.
+                data.abort();
+                return restarted(restart).and(Err(FtpError::Broken { verb }));
+            }
+        }
+        let first = session.control_mut().reply(verb)?;
+        if first.is_negative() {
+            return Err(FtpError::Refused { verb, reply: first });
+        }
+        Ok((data, first))
+    }
+
+    /// Bytes moved so far.
+    pub fn moved(&self) -> u64 {
+        self.moved
+    }
+
+    /// Reads what one read of the socket gives; 0 when the server has closed the data connection,
+    /// which proves nothing before [`Transfer::finish`].
+    ///
+    /// # Errors
+    /// No data in time, a broken data connection, or a refusal that came instead of data.
+    pub fn read(&mut self, buf: &mut [u8]) -> Result<usize, FtpError> {
+        let deadline = self.progress();
+        loop {
+            let Some(data) = &mut self.data else {
+                return Ok(0);
+            };
+            match data.try_read(buf) {
+                Ok(Some(0)) if !buf.is_empty() => {
+                    // Closed at once: ProFTPD does not answer before.
+                    self.data = None;
+                    return Ok(0);
+                }
+                Ok(Some(count)) => {
+                    self.moved += count as u64;
+                    return Ok(count);
+                }
+                Ok(None) => self.wait(Direction::Read, &deadline)?,
+                Err(e) => {
+                    self.data = None;
+                    return Err(FtpError::from_data(self.verb, e));
+                }
+            }
+        }
+    }
+
+    /// Sends all of `bytes`; each stretch without progress has its own time.
+    ///
+    /// # Errors
+    /// The server's reason if it gave one, within two seconds of the break; else what broke.
+    pub fn write_all(&mut self, mut bytes: &[u8]) -> Result<(), FtpError> {
+        while !bytes.is_empty() {
+            let deadline = self.progress();
+            let count = self.write(bytes, &deadline)?;
+            self.moved += count as u64;
+            bytes = &bytes[count..];
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8], deadline: &Deadline) -> Result<usize, FtpError> {
+        loop {
+            let Some(data) = &mut self.data else {
+                return Err(FtpError::Broken { verb: self.verb });
+            };
+            match data.try_write(bytes) {
+                Ok(Some(count)) => return Ok(count),
+                Ok(None) => self.wait(Direction::Write, deadline)?,
+                Err(e) => return Err(self.reason_for(e)),
+            }
+        }
+    }
+
+    /// The server's words for a data connection that it closed, else the error itself.
+    fn reason_for(&mut self, error: std::io::Error) -> FtpError {
+        self.data = None;
+        let verb = self.verb;
+        let said = match self.early.take() {
+            Some(said) => said,
+            None => match &mut self.session {
+                Some(session) => session
+                    .control_mut()
+                    .reply_within(verb, REASON)
+                    .and_then(|reply| accepted(verb, reply)),
+                None => Err(FtpError::Broken { verb }),
+            },
+        };
+        match said {
+            Err(refusal @ (FtpError::Refused { .. } | FtpError::Farewell { .. })) => refusal,
+            _ => FtpError::from_data(verb, error),
+        }
+    }
+
+    /// Waits for the data connection; a final reply that comes meanwhile is taken as it comes.
+    fn wait(&mut self, direction: Direction, deadline: &Deadline) -> Result<(), FtpError> {
+        let (Some(data), Some(session)) = (&self.data, &mut self.session) else {
+            return Ok(());
+        };
+        let verb = self.verb;
+        if self.early.is_some() {
+            return data
+                .wait(direction, deadline)
+                .map_err(|e| FtpError::from_data(verb, e));
+        }
+        loop {
+            let ready = wait_either(data, direction, session.control().stream(), deadline)
+                .map_err(|e| FtpError::from_data(verb, e))?;
+            if ready.first {
+                return Ok(());
+            }
+            match session.control_mut().try_reply(verb) {
+                // A further 1xx, or half a reply.
+                Ok(None) => {}
+                Ok(Some(reply)) if reply.is_preliminary() => {}
+                Ok(Some(reply)) if reply.is_negative() => {
+                    self.data = None;
+                    return Err(FtpError::Refused { verb, reply });
+                }
+                // Data may still be on its way, also when the control connection has died.
+                other => {
+                    self.early = other.transpose();
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Ends the transfer: after sending by closing our side, after reading when the end of the
+    /// data was read. Waits up to `time` for the final reply and gives the session back.
+    ///
+    /// # Errors
+    /// The refusal, a lost session, or no reply in time: then nobody knows how it ended.
+    pub fn finish(mut self, time: Duration) -> Result<(S, Reply), FtpError> {
+        let verb = self.verb;
+        let Some(mut session) = self.session.take() else {
+            return Err(FtpError::Broken { verb });
+        };
+        if let Some(mut data) = self.data.take()
+            && self.sends
+            && let Err(e) = data.shutdown_write()
+        {
+            log::debug!("{verb}: closing the data connection: {e}");
+        }
+        let reply = match self.early.take() {
+            Some(reply) => reply,
+            None => session.control_mut().reply_within(verb, time),
+        };
+        let reply = accepted(verb, reply?)?;
+        Ok((session, reply))
+    }
+
+    /// Gives up in the middle: an upload with RST, so that the server does not take half a file
+    /// for a whole one. What is left to do may wait and is the [`Settling`]'s.
+    pub fn abandon(mut self) -> Settling<S> {
+        let data = self.data.take();
+        if let Some(data) = data.filter(|_| self.sends) {
+            data.abort();
+        }
+        Settling {
+            answered: self.early.is_some(),
+            session: self.session.take(),
+            verb: self.verb,
+        }
+    }
+
+    fn progress(&self) -> Deadline {
+        let time = self
+            .session
+            .as_ref()
+            .map_or(Duration::ZERO, |session| session.timeout());
+        let what = if self.sends {
+            format!("the server to take data of {}", self.verb)
+        } else {
+            format!("data of {}", self.verb)
+        };
+        Deadline::after(time, what)
+    }
+}
+
+impl<S: DerefMut<Target = Session>> Drop for Transfer<S> {
+    fn drop(&mut self) {
+        if let Some(session) = &mut self.session {
+            session.mark_broken();
+        }
+        if let Some(data) = self.data.take() {
+            data.abort();
+        }
+    }
+}
+
+fn restarted(reply: Reply) -> Result<(), FtpError> {
+    if reply.is_negative() {
+        return Err(FtpError::Refused {
+            verb: "REST",
+            reply,
+        });
+    }
+    Ok(())
+}
+
+/// A session whose transfer was given up, and which still owes one reply.
+#[derive(Debug)]
+pub struct Settling<S: DerefMut<Target = Session>> {
+    session: Option<S>,
+    verb: &'static str,
+    answered: bool,
+}
+
+impl<S: DerefMut<Target = Session>> Settling<S> {
+    /// Waits for the last reply, a second or four round trips. Dropped afterwards, the session is
+    /// free again, or broken if nothing came (ftp-srv never answers).
+    pub fn settle(mut self) {
+        let verb = self.verb;
+        let Some(mut session) = self.session.take() else {
+            return;
+        };
+        if self.answered {
+            return;
+        }
+        let round_trip = session.control().round_trip().unwrap_or_default();
+        let bound = Duration::from_secs(1).max(4 * round_trip);
+        session.control_mut().take_last_reply(verb, bound);
+    }
+}
+
+impl<S: DerefMut<Target = Session>> Drop for Settling<S> {
+    fn drop(&mut self) {
+        if let Some(session) = &mut self.session {
+            session.mark_broken();
+        }
+    }
+}

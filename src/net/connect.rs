@@ -1,0 +1,220 @@
+//! From a host name to a connection, within one budget.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::stream::wait_writable;
+use super::{AddressFamily, Deadline, Stream};
+
+/// `getaddrinfo` cannot be interrupted, so it runs on a thread that may outlive its caller's
+/// patience. No more than this many are left behind.
+const MAX_LOOKUPS: usize = 8;
+static LOOKUPS: AtomicUsize = AtomicUsize::new(0);
+
+/// The addresses of `host` (a name, or a literal without brackets), in the resolver's order.
+///
+/// # Errors
+/// What the resolver says; [`TimedOut`](super::TimedOut); no address of the wanted family.
+pub fn resolve(
+    host: &str,
+    port: u16,
+    family: AddressFamily,
+    deadline: &Deadline,
+) -> io::Result<Vec<SocketAddr>> {
+    let all = match host.parse::<IpAddr>() {
+        Ok(address) => vec![SocketAddr::new(address, port)],
+        Err(_) => look_up(host, port, deadline)?,
+    };
+    let wanted: Vec<_> = all
+        .into_iter()
+        .filter(|a| match family {
+            AddressFamily::Any => true,
+            AddressFamily::V4 => a.is_ipv4(),
+            AddressFamily::V6 => a.is_ipv6(),
+        })
+        .collect();
+    if wanted.is_empty() {
+        let family = match family {
+            AddressFamily::Any => "",
+            AddressFamily::V4 => " IPv4",
+            AddressFamily::V6 => " IPv6",
+        };
+        return Err(io::Error::new(
+            io::ErrorKind::AddrNotAvailable,
+            format!("the name has no{family} address"),
+        ));
+    }
+    Ok(wanted)
+}
+
+fn look_up(host: &str, port: u16, deadline: &Deadline) -> io::Result<Vec<SocketAddr>> {
+    if LOOKUPS.fetch_add(1, Ordering::Relaxed) >= MAX_LOOKUPS {
+        LOOKUPS.fetch_sub(1, Ordering::Relaxed);
+        return Err(io::Error::other("the name server does not answer"));
+    }
+    let (answer, answered) = mpsc::channel();
+    let host = host.to_owned();
+    let thread = std::thread::Builder::new()
+        .name("ftpfs-resolve".into())
+        .spawn(move || {
+            let found = (host.as_str(), port).to_socket_addrs();
+            LOOKUPS.fetch_sub(1, Ordering::Relaxed);
+            // The asker may have gone: then nobody wants the answer.
+            drop(answer.send(found.map(Iterator::collect)));
+        });
+    if let Err(e) = thread {
+        LOOKUPS.fetch_sub(1, Ordering::Relaxed);
+        return Err(e);
+    }
+    answered
+        .recv_timeout(deadline.remaining()?)
+        .map_err(|_| deadline.expired())?
+}
+
+/// Tries each address in turn; together they have until `deadline`. `silence` as in
+/// [`Connecting::start`].
+///
+/// # Errors
+/// The failure of the last address tried, with that address.
+pub fn connect(
+    addresses: &[SocketAddr],
+    silence: Duration,
+    deadline: &Deadline,
+) -> io::Result<Stream> {
+    let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for (tried, address) in addresses.iter().enumerate() {
+        let left = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
+        let attempt = Connecting::start(*address, silence)
+            .and_then(|connecting| connecting.finish(&deadline.share(left)));
+        match attempt {
+            Ok(stream) => return Ok(stream),
+            Err(e) => {
+                log::debug!("{address}: {e}");
+                failure = e;
+            }
+        }
+    }
+    Err(failure)
+}
+
+/// A connection whose SYN is on its way.
+#[derive(Debug)]
+pub struct Connecting {
+    socket: TcpStream,
+    peer: SocketAddr,
+    silence: Duration,
+}
+
+impl Connecting {
+    /// Sends the SYN and does not wait. `silence` is how long the kernel may get no sign of life
+    /// from the peer of the later connection before it gives it up (`TCP_USER_TIMEOUT`).
+    ///
+    /// # Errors
+    /// What the system says (no route, no descriptor left, …).
+    pub fn start(peer: SocketAddr, silence: Duration) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(peer), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        match socket.connect(&peer.into()) {
+            Ok(()) => {}
+            Err(e) if e.raw_os_error() == Some(libc::EINPROGRESS) => {}
+            Err(e) => return Err(e),
+        }
+        Ok(Self {
+            socket: socket.into(),
+            peer,
+            silence,
+        })
+    }
+
+    /// Waits for the connection.
+    ///
+    /// # Errors
+    /// Refused, unreachable, [`TimedOut`](super::TimedOut).
+    pub fn finish(self, deadline: &Deadline) -> io::Result<Stream> {
+        wait_writable(&self.socket, deadline)?;
+        if let Some(e) = self.socket.take_error()? {
+            return Err(e);
+        }
+        Stream::new(self.socket, self.peer, self.silence)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Probe;
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    fn soon() -> Deadline {
+        Deadline::after(Duration::from_secs(10), "the test")
+    }
+
+    fn pair() -> (Stream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let ours = connect(&[address], Duration::from_secs(30), &soon()).unwrap();
+        (ours, listener.accept().unwrap().0)
+    }
+
+    #[test]
+    fn takes_the_next_address_when_one_refuses() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let refusing = TcpListener::bind("127.0.0.1:0").unwrap();
+        let closed = refusing.local_addr().unwrap();
+        drop(refusing);
+        let addresses = [closed, listener.local_addr().unwrap()];
+        let stream = connect(&addresses, Duration::from_secs(30), &soon()).unwrap();
+        assert_eq!(stream.peer(), addresses[1]);
+        let error = connect(&addresses[..1], Duration::from_secs(30), &soon()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn literals_need_no_resolver_and_the_family_is_obeyed() {
+        let found = resolve("::1", 21, AddressFamily::Any, &soon()).unwrap();
+        assert_eq!(found, ["[::1]:21".parse().unwrap()]);
+        let error = resolve("127.0.0.1", 21, AddressFamily::V6, &soon()).unwrap_err();
+        assert_eq!(error.to_string(), "the name has no IPv6 address");
+    }
+
+    #[test]
+    fn a_silent_peer_ends_with_the_reason() {
+        let (mut ours, _theirs) = pair();
+        let deadline = Deadline::after(Duration::from_millis(20), "the reply to NOOP");
+        let error = ours.read(&mut [0; 8], &deadline).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "timed out after 0.0 s waiting for the reply to NOOP"
+        );
+    }
+
+    #[test]
+    fn a_probe_takes_nothing() {
+        let (mut ours, mut theirs) = pair();
+        assert_eq!(ours.probe(), Probe::Quiet);
+        theirs.write_all(b"x").unwrap();
+        ours.wait(super::super::Direction::Read, &soon()).unwrap();
+        assert_eq!(ours.probe(), Probe::Readable);
+        let mut byte = [0; 2];
+        assert_eq!(ours.read(&mut byte, &soon()).unwrap(), 1);
+        drop(theirs);
+        ours.wait(super::super::Direction::Read, &soon()).unwrap();
+        assert_eq!(ours.probe(), Probe::Closed);
+    }
+
+    #[test]
+    fn abort_is_not_a_clean_end() {
+        let (mut ours, mut theirs) = pair();
+        ours.write_all(b"half", &soon()).unwrap();
+        ours.abort();
+        let mut all = Vec::new();
+        let error = theirs.read_to_end(&mut all).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
+}

@@ -1,0 +1,238 @@
+//! `Stream`: one connection, read and written with deadlines.
+//!
+//! The socket is non-blocking; waiting is `poll`. This is the one type that a plain and a TLS
+//! connection share.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::{SockRef, TcpKeepalive};
+
+use super::Deadline;
+
+/// Which way bytes are to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// From the peer to us.
+    Read,
+    /// From us to the peer.
+    Write,
+}
+
+/// What a look at a connection shows, without waiting and without taking anything from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probe {
+    /// Open, and nothing has come.
+    Quiet,
+    /// Bytes wait to be read.
+    Readable,
+    /// The peer has closed it, or it failed.
+    Closed,
+}
+
+/// Which of two connections became ready.
+#[derive(Debug, Clone, Copy)]
+pub struct Ready {
+    /// The first one, in the direction asked for, or failed.
+    pub first: bool,
+    /// The second one can be read, or failed.
+    pub second: bool,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Stream {
+    socket: TcpStream,
+    peer: SocketAddr,
+}
+
+impl Stream {
+    /// Takes a connected, non-blocking socket. `silence` is how long the kernel may get no sign of
+    /// life from the peer before it gives the connection up.
+    pub(super) fn new(socket: TcpStream, peer: SocketAddr, silence: Duration) -> io::Result<Self> {
+        let options = SockRef::from(&socket);
+        options.set_tcp_nodelay(true)?;
+        options.set_tcp_user_timeout(Some(silence))?;
+        // The first keep-alive goes out before the usual NAT box forgets the connection.
+        let keepalive = TcpKeepalive::new()
+            .with_time(Duration::from_secs(45))
+            .with_interval(Duration::from_secs(15))
+            .with_retries(3);
+        options.set_tcp_keepalive(&keepalive)?;
+        Ok(Self { socket, peer })
+    }
+
+    /// The address at the other end.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Reads what has come, at least one byte; 0 is the end of the stream.
+    ///
+    /// # Errors
+    /// What the socket says; [`TimedOut`](super::TimedOut) when nothing came in time.
+    pub fn read(&mut self, buf: &mut [u8], deadline: &Deadline) -> io::Result<usize> {
+        loop {
+            match self.try_read(buf)? {
+                Some(count) => return Ok(count),
+                None => self.wait(Direction::Read, deadline)?,
+            }
+        }
+    }
+
+    /// Reads what has come without waiting; `None` if nothing has.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub fn try_read(&mut self, buf: &mut [u8]) -> io::Result<Option<usize>> {
+        without_waiting(|| (&self.socket).read(buf))
+    }
+
+    /// Gives bytes to the kernel, at least one.
+    ///
+    /// # Errors
+    /// What the socket says; [`TimedOut`](super::TimedOut) when no room came in time.
+    pub fn write(&mut self, data: &[u8], deadline: &Deadline) -> io::Result<usize> {
+        loop {
+            match self.try_write(data)? {
+                Some(count) => return Ok(count),
+                None => self.wait(Direction::Write, deadline)?,
+            }
+        }
+    }
+
+    /// Gives bytes to the kernel without waiting; `None` if it has no room.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub fn try_write(&mut self, data: &[u8]) -> io::Result<Option<usize>> {
+        let count = without_waiting(|| (&self.socket).write(data))?;
+        if count == Some(0) && !data.is_empty() {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        Ok(count)
+    }
+
+    /// Gives all of `data` to the kernel.
+    ///
+    /// # Errors
+    /// What the socket says; [`TimedOut`](super::TimedOut).
+    pub fn write_all(&mut self, mut data: &[u8], deadline: &Deadline) -> io::Result<()> {
+        while !data.is_empty() {
+            let count = self.write(data, deadline)?;
+            data = &data[count..];
+        }
+        Ok(())
+    }
+
+    /// Waits until bytes can go in `direction`, or the connection has failed.
+    ///
+    /// # Errors
+    /// [`TimedOut`](super::TimedOut).
+    pub fn wait(&self, direction: Direction, deadline: &Deadline) -> io::Result<()> {
+        wait_for(
+            &mut [PollFd::from_borrowed_fd(self.fd(), flags(direction))],
+            deadline,
+        )
+    }
+
+    /// Lets the kernel acknowledge at once what comes next. Servers that write a reply in two
+    /// small segments (inetutils, libunftp, uftpd) else stall 40 ms each time. The kernel forgets
+    /// it, so it is said again before every read of a control connection.
+    pub fn acknowledge_at_once(&self) {
+        // Only speed is lost where the kernel refuses.
+        if let Err(e) = SockRef::from(&self.socket).set_tcp_quickack(true) {
+            log::trace!("TCP_QUICKACK: {e}");
+        }
+    }
+
+    /// Says that no more bytes will come from us (FIN).
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub fn shutdown_write(&mut self) -> io::Result<()> {
+        self.socket.shutdown(Shutdown::Write)
+    }
+
+    /// Ends the connection with RST: the peer learns that what it got is not whole.
+    pub fn abort(self) {
+        // Where it fails the connection is already gone.
+        if let Err(e) = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO)) {
+            log::debug!("cannot reset the connection to {}: {e}", self.peer);
+        }
+    }
+
+    /// A look at the connection, without waiting and without taking anything from it.
+    pub fn probe(&self) -> Probe {
+        match without_waiting(|| self.socket.peek(&mut [0])) {
+            Ok(None) => Probe::Quiet,
+            Ok(Some(1..)) => Probe::Readable,
+            Ok(Some(0)) | Err(_) => Probe::Closed,
+        }
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Waits until `first` can go on in `direction` or `second` can be read.
+///
+/// # Errors
+/// [`TimedOut`](super::TimedOut).
+pub fn wait_either(
+    first: &Stream,
+    direction: Direction,
+    second: &Stream,
+    deadline: &Deadline,
+) -> io::Result<Ready> {
+    let mut both = [
+        PollFd::from_borrowed_fd(first.fd(), flags(direction)),
+        PollFd::from_borrowed_fd(second.fd(), PollFlags::IN),
+    ];
+    wait_for(&mut both, deadline)?;
+    Ok(Ready {
+        first: !both[0].revents().is_empty(),
+        second: !both[1].revents().is_empty(),
+    })
+}
+
+fn flags(direction: Direction) -> PollFlags {
+    match direction {
+        Direction::Read => PollFlags::IN,
+        Direction::Write => PollFlags::OUT,
+    }
+}
+
+pub(super) fn wait_writable(socket: &TcpStream, deadline: &Deadline) -> io::Result<()> {
+    wait_for(&mut [PollFd::new(socket, PollFlags::OUT)], deadline)
+}
+
+fn wait_for(sockets: &mut [PollFd<'_>], deadline: &Deadline) -> io::Result<()> {
+    loop {
+        let left = deadline.remaining()?;
+        let timeout = Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(left.subsec_nanos()),
+        };
+        match poll(sockets, Some(&timeout)) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) => return Ok(()),
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
+fn without_waiting(mut attempt: impl FnMut() -> io::Result<usize>) -> io::Result<Option<usize>> {
+    loop {
+        match attempt() {
+            Ok(count) => return Ok(Some(count)),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+}

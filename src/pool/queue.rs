@@ -1,0 +1,169 @@
+//! Whose turn it is, and what he gets: an unused session, the right to log in, or a wait.
+
+use std::time::{Duration, Instant};
+
+use parking_lot::MutexGuard;
+
+use super::idle::Idle;
+use super::{PoolError, Shared, State};
+use crate::ftp::{FtpError, Session};
+use crate::net::boottime;
+
+/// How often those who hold sessions in vain are asked again while somebody waits.
+const RECLAIM_AGAIN: Duration = Duration::from_millis(200);
+/// A server that refused another session is asked for it again after this.
+const RAISE_AFTER: Duration = Duration::from_secs(120);
+/// Without any session, and the server full: it may not have noticed yet that our last one ended.
+pub(super) const FULL_PATIENCE: Duration = Duration::from_secs(5);
+const FULL_PAUSE: Duration = Duration::from_millis(300);
+
+/// What to do next.
+pub(super) enum Step {
+    /// Look whether this one is still good.
+    Take(Idle),
+    /// Open a session; it is already counted.
+    LogIn,
+}
+
+/// A place in the queue, left on drop.
+struct Turn<'a> {
+    shared: &'a Shared,
+    ticket: u64,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut state = self.shared.state.lock();
+        state.queue.retain(|t| *t != self.ticket);
+        drop(state);
+        self.shared.changed.notify_all();
+    }
+}
+
+impl Shared {
+    /// Waits for its turn and for a session or the right to open one.
+    pub(super) fn next_step(
+        &self,
+        first_in_line: bool,
+        deadline: Instant,
+    ) -> Result<Step, PoolError> {
+        let began = Instant::now();
+        // Declared before the lock's guard: it locks again when it is dropped.
+        let turn = self.take_ticket(first_in_line);
+        let mut ask_again = began;
+        let mut state = self.state.lock();
+        loop {
+            if state.closed {
+                return Err(PoolError::Closed);
+            }
+            if state.queue.front() == Some(&turn.ticket) {
+                if let Some(idle) = state.idle.pop() {
+                    return Ok(Step::Take(idle));
+                }
+                if let Some(said) = &state.refused {
+                    return Err(PoolError::RefusedBefore(said.clone()));
+                }
+                self.raise_if_due(&mut state);
+                if state.live < state.allowed {
+                    state.live += 1;
+                    return Ok(Step::LogIn);
+                }
+            }
+            let now = Instant::now();
+            if now >= deadline {
+                let allowed = state.allowed;
+                return Err(if allowed < self.config.max_connections {
+                    PoolError::ServerFull { allowed }
+                } else {
+                    let after = now - began;
+                    PoolError::TimedOut { after, allowed }
+                });
+            }
+            if now >= ask_again {
+                ask_again = now + RECLAIM_AGAIN;
+                MutexGuard::unlocked(&mut state, || self.reclaim());
+            } else {
+                self.changed.wait_until(&mut state, deadline.min(ask_again));
+            }
+        }
+    }
+
+    /// The session, if the server has not ended it and it is not too old.
+    pub(super) fn still_good(&self, idle: Idle) -> Option<Session> {
+        let mut session = idle.session;
+        let age = boottime().saturating_sub(idle.since);
+        if age <= self.config.last_idle && session.is_alive() {
+            return Some(session);
+        }
+        log::debug!("an unused session has died after {} s", age.as_secs());
+        session.quit();
+        drop(session);
+        self.one_less();
+        None
+    }
+
+    /// Decides what follows from a failed login: wait and try again, or give up.
+    pub(super) fn login_failed(&self, error: FtpError, patience: Instant) -> Result<(), PoolError> {
+        let mut state = self.state.lock();
+        state.live -= 1;
+        let others = state.live;
+        if error.is_too_many_connections() && others > 0 {
+            state.allowed = others;
+            state.raise_at = Some(boottime() + RAISE_AFTER);
+            drop(state);
+            log::info!("{error}: going on with {others} connections");
+            self.changed.notify_all();
+            return Ok(());
+        }
+        if error.is_too_many_connections() && Instant::now() + FULL_PAUSE < patience {
+            log::debug!("{error}: trying again");
+            self.changed.wait_for(&mut state, FULL_PAUSE);
+            return Ok(());
+        }
+        if error.is_wrong_password() {
+            state.refused = Some(error.to_string());
+        }
+        drop(state);
+        self.changed.notify_all();
+        Err(PoolError::Login(error))
+    }
+
+    /// A session has gone; its place is free.
+    pub(super) fn one_less(&self) {
+        self.state.lock().live -= 1;
+        self.changed.notify_all();
+    }
+
+    fn take_ticket(&self, first_in_line: bool) -> Turn<'_> {
+        let mut state = self.state.lock();
+        let ticket = state.next_ticket;
+        state.next_ticket += 1;
+        if first_in_line {
+            state.queue.push_front(ticket);
+        } else {
+            state.queue.push_back(ticket);
+        }
+        Turn {
+            shared: self,
+            ticket,
+        }
+    }
+
+    fn raise_if_due(&self, state: &mut State) {
+        if state.allowed >= self.config.max_connections.max(1) {
+            return;
+        }
+        let now = boottime();
+        if state.raise_at.is_some_and(|at| now >= at) {
+            state.allowed += 1;
+            state.raise_at = Some(now + RAISE_AFTER);
+        }
+    }
+
+    fn reclaim(&self) {
+        let reclaimer = self.reclaimer.lock().clone();
+        if let Some(reclaimer) = reclaimer.and_then(|weak| weak.upgrade()) {
+            reclaimer.reclaim();
+        }
+    }
+}
