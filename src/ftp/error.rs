@@ -69,11 +69,11 @@ pub enum FtpError {
         what: String,
     },
     /// The server sent more than we are willing to hold.
-    #[error("{what} is larger than {limit} bytes")]
+    #[error("{what} is too large: more than {limit}")]
     TooLarge {
         /// What was too large.
         what: &'static str,
-        /// Bytes.
+        /// Bytes, or whatever `what` counts.
         limit: usize,
     },
     /// The path does not fit into a command line, in no way we know.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::Features;
+use super::{Features, FtpError, RemotePath};
 
 /// How a data connection is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,7 @@ pub(super) enum Passive {
 #[derive(Debug, Default)]
 pub struct Experience {
     features: OnceLock<Arc<Features>>,
+    home: OnceLock<Result<RemotePath, String>>,
     passive: AtomicU8,
     pipelining: AtomicU8,
 }
@@ -37,6 +38,22 @@ impl Experience {
 
     pub(super) fn learn_features(&self, features: Features) -> Arc<Features> {
         Arc::clone(self.features.get_or_init(|| Arc::new(features)))
+    }
+
+    /// The directory that the login puts us in, once a session has asked.
+    ///
+    /// # Errors
+    /// PWD was refused, or its answer names no absolute path.
+    pub fn home(&self) -> Option<Result<RemotePath, FtpError>> {
+        self.home.get().map(|home| {
+            home.clone()
+                .map_err(|what| FtpError::Protocol { verb: "PWD", what })
+        })
+    }
+
+    pub(super) fn learn_home(&self, home: Result<RemotePath, FtpError>) {
+        // The first answer stands; what else a session could say is the same.
+        self.home.get_or_init(|| home.map_err(|e| e.to_string()));
     }
 
     /// Whether the server answers several commands of one segment, all and in order; `None` as

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::control::{ControlConnection, GREETING};
-use super::{Command, Experience, Features, FtpError, Reply};
+use super::{Command, Experience, Features, FtpError, RemotePath, Reply};
 use crate::net::AddressFamily;
 
 /// A password: any bytes but CR, LF and NUL, and never printed.
@@ -111,6 +111,10 @@ fn log_in_step_by_step(
     }
     let image = control.exchange(Command::TypeImage)?;
     accept("TYPE", image)?;
+    if experience.home().is_none() {
+        let reply = control.exchange(Command::Pwd)?;
+        experience.learn_home(accept("PWD", reply).and_then(|r| directory_in(&r)));
+    }
     Ok(features)
 }
 
@@ -153,5 +157,56 @@ fn accept(verb: &'static str, reply: Reply) -> Result<Reply, FtpError> {
         Ok(reply)
     } else {
         Err(FtpError::Refused { verb, reply })
+    }
+}
+
+fn directory_in(reply: &Reply) -> Result<RemotePath, FtpError> {
+    quoted(reply.text())
+        .and_then(|path| RemotePath::parse(&path).ok())
+        .ok_or_else(|| FtpError::Protocol {
+            verb: "PWD",
+            what: reply.to_string(),
+        })
+}
+
+/// What stands between the first and the last `"`, doubled ones undone (RFC 959 appendix II). Those
+/// servers that do not double them (Pure-FTPd, inetutils) are read right as well, but for names
+/// with two quotes in a row.
+fn quoted(text: &[u8]) -> Option<Vec<u8>> {
+    let first = text.iter().position(|b| *b == b'"')?;
+    let last = text.iter().rposition(|b| *b == b'"')?;
+    let inner = text.get(first + 1..last)?;
+    let mut path = Vec::with_capacity(inner.len());
+    let mut bytes = inner.iter().peekable();
+    while let Some(byte) = bytes.next() {
+        path.push(*byte);
+        if *byte == b'"' {
+            bytes.next_if(|b| **b == b'"');
+        }
+    }
+    Some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoted_paths() {
+        let cases: [(&str, Option<&str>); 6] = [
+            (r#""/" is the current directory"#, Some("/")),
+            (r#""/a b" is"#, Some("/a b")),
+            (r#""/a""b" is"#, Some("/a\"b")),
+            (r#""/a"b" is"#, Some("/a\"b")),
+            ("no quotes", None),
+            ("one \" quote", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(
+                quoted(text.as_bytes()).as_deref(),
+                expected.map(str::as_bytes),
+                "{text}"
+            );
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::command::MAX_LINE;
 use super::control::ControlConnection;
 use super::stamp::{Stamp, parse_stamp};
 use super::{Command, Experience, Features, FtpError, LoginConfig, RemotePath, Reply, login};
@@ -71,20 +72,6 @@ impl Session {
         self.control.timeout()
     }
 
-    /// The directory that the login put us in (PWD).
-    ///
-    /// # Errors
-    /// Refused; [`FtpError::Protocol`] if the answer names no absolute path.
-    pub fn working_directory(&mut self) -> Result<RemotePath, FtpError> {
-        let reply = self.accept(Command::Pwd)?;
-        quoted(reply.text())
-            .and_then(|path| RemotePath::parse(&path).ok())
-            .ok_or_else(|| FtpError::Protocol {
-                verb: "PWD",
-                what: reply.to_string(),
-            })
-    }
-
     /// Bytes of a file (SIZE, RFC 3659 section 4). Follows links.
     ///
     /// # Errors
@@ -124,6 +111,11 @@ impl Session {
             accepted("SIZE", size).and_then(|r| size_in(&r)),
             accepted("MDTM", modified).and_then(|r| time_in(&r)),
         ))
+    }
+
+    /// Whether a path can go into [`Session::modified_of_many`].
+    pub fn fits_a_batch(path: &RemotePath) -> bool {
+        Command::Mdtm(path.as_bytes()).line_length() <= MAX_LINE
     }
 
     /// Times of many files, in one segment, each with its own refusal. For servers known to
@@ -272,7 +264,11 @@ impl Session {
     /// Whether this server answers several commands of one segment, all and in order. The answer
     /// is kept for all sessions. If it is no, this session is broken: replies may be missing or late.
     /// libunftp fails this sequence always, shorter ones only sometimes.
-    pub fn probe_pipelining(&mut self, home: &RemotePath) -> bool {
+    pub fn probe_pipelining(&mut self) -> bool {
+        let home = match self.experience.home() {
+            Some(Ok(home)) => home,
+            _ => RemotePath::root(),
+        };
         let pair = [Command::Cwd(home.as_bytes()), Command::Noop];
         let commands: Vec<_> = pair.iter().cycle().take(12).copied().collect();
         let patience = 3 * self.control.round_trip().unwrap_or_default() + Duration::from_secs(1);
@@ -344,24 +340,6 @@ impl fmt::Debug for Session {
     }
 }
 
-/// What stands between the first and the last `"`, doubled ones undone (RFC 959 appendix II). Those
-/// servers that do not double them (Pure-FTPd, inetutils) are read right as well, but for names
-/// with two quotes in a row.
-fn quoted(text: &[u8]) -> Option<Vec<u8>> {
-    let first = text.iter().position(|b| *b == b'"')?;
-    let last = text.iter().rposition(|b| *b == b'"')?;
-    let inner = text.get(first + 1..last)?;
-    let mut path = Vec::with_capacity(inner.len());
-    let mut bytes = inner.iter().peekable();
-    while let Some(byte) = bytes.next() {
-        path.push(*byte);
-        if *byte == b'"' {
-            bytes.next_if(|b| **b == b'"');
-        }
-    }
-    Some(path)
-}
-
 pub(super) fn accepted(verb: &'static str, reply: Reply) -> Result<Reply, FtpError> {
     if reply.is_completion() {
         Ok(reply)
@@ -394,28 +372,4 @@ fn time_in(reply: &Reply) -> Result<SystemTime, FtpError> {
 
 fn stamp_of(time: SystemTime) -> Result<Stamp, FtpError> {
     Stamp::of(time).ok_or(FtpError::InvalidTime)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quoted_paths() {
-        let cases: [(&str, Option<&str>); 6] = [
-            (r#""/" is the current directory"#, Some("/")),
-            (r#""/a b" is"#, Some("/a b")),
-            (r#""/a""b" is"#, Some("/a\"b")),
-            (r#""/a"b" is"#, Some("/a\"b")),
-            ("no quotes", None),
-            ("one \" quote", None),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(
-                quoted(text.as_bytes()).as_deref(),
-                expected.map(str::as_bytes),
-                "{text}"
-            );
-        }
-    }
 }

@@ -1,15 +1,38 @@
 //! `Download`: the bytes of a file from an offset on; survives a lost connection.
 
-use super::{FileVersion, Remote, RemoteError};
-use crate::ftp::RemotePath;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::settle;
+use super::{ErrorKind, FileVersion, Remote, RemoteError};
+use crate::ftp::{FtpError, RemotePath, Transfer};
+use crate::pool::Lease;
+
+/// Failures in a row, without a byte between them, that are answered by resuming.
+const MAX_FAILURES: u32 = 3;
 
 /// The bytes of one file from an offset on, in order.
 ///
-/// It holds a session from the first `read` until its end. A lost connection is resumed at the same
-/// byte on another session, after checking that the file is still the same.
+/// It holds a session until its end. A lost connection is resumed at the same byte on another
+/// session, after checking that the file is still the same.
 #[derive(Debug)]
-pub struct Download {}
+pub struct Download {
+    remote: Arc<Remote>,
+    path: RemotePath,
+    expected: Option<FileVersion>,
+    start: u64,
+    position: u64,
+    failures: u32,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Running(Transfer<Lease>),
+    /// To be resumed because of this.
+    Interrupted(FtpError),
+    Ended,
+}
 
 impl Download {
     /// Begins to read `path` at byte `offset` (REST, RETR). `expected` is what the file was when it
@@ -18,17 +41,27 @@ impl Download {
     /// # Errors
     /// `NotFound`, `Denied`, `IsDirectory`, `Refused`, …
     pub fn open(
-        _remote: &Arc<Remote>,
-        _path: &RemotePath,
-        _offset: u64,
-        _expected: Option<FileVersion>,
+        remote: &Arc<Remote>,
+        path: &RemotePath,
+        offset: u64,
+        expected: Option<FileVersion>,
     ) -> Result<Self, RemoteError> {
-        todo!()
+        let mut download = Self {
+            remote: Arc::clone(remote),
+            path: path.clone(),
+            expected,
+            start: offset,
+            position: offset,
+            failures: 0,
+            state: State::Ended,
+        };
+        download.begin()?;
+        Ok(download)
     }
 
     /// Where the next `read` begins, in bytes from the start of the file.
     pub fn position(&self) -> u64 {
-        todo!()
+        self.position
     }
 
     /// Reads what has arrived, at least one byte. 0 is the end of the file: the server has said so
@@ -37,12 +70,149 @@ impl Download {
     /// # Errors
     /// `Changed` if the file is not the expected one any more (also when it is longer or shorter);
     /// `TimedOut`, `Disconnected` if it could not be resumed. After an error the download is over.
-    pub fn read(&mut self, _buf: &mut [u8]) -> Result<usize, RemoteError> {
-        todo!()
+    pub fn read(&mut self, buf: &mut [u8]) -> Result<usize, RemoteError> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            match std::mem::replace(&mut self.state, State::Ended) {
+                State::Ended => return Ok(0),
+                State::Interrupted(error) => self.resume(error)?,
+                State::Running(mut transfer) => match transfer.read(buf) {
+                    Ok(0) => self.conclude(transfer)?,
+                    Ok(count) => {
+                        self.failures = 0;
+                        self.position += count as u64;
+                        self.check_not_longer()?;
+                        self.state = State::Running(transfer);
+                        return Ok(count);
+                    }
+                    Err(error) => {
+                        drop(transfer);
+                        self.interrupted(error)?;
+                    }
+                },
+            }
+        }
     }
 
     /// Stops in the middle. The session is cleaned up without making the caller wait.
     pub fn abandon(self) {
-        todo!()
+        // Done by `drop`.
     }
+
+    /// The data connection has ended: what does the server say of it?
+    fn conclude(&mut self, transfer: Transfer<Lease>) -> Result<(), RemoteError> {
+        match transfer.finish(self.remote.timeout) {
+            Ok((lease, _)) => {
+                drop(lease);
+                match self.expected {
+                    Some(expected) if self.position < expected.size => {
+                        // A final 2xx for half a file: cut on the way, or shorter by now.
+                        self.interrupted(FtpError::TransferBroke {
+                            verb: "RETR",
+                            source: std::io::ErrorKind::UnexpectedEof.into(),
+                        })
+                    }
+                    _ => Ok(()),
+                }
+            }
+            Err(error) => self.interrupted(error),
+        }
+    }
+
+    /// Decides whether an error is the end, or to be answered by resuming.
+    fn interrupted(&mut self, error: FtpError) -> Result<(), RemoteError> {
+        // 554: the offset lies beyond the end. At the expected end that is the end itself.
+        let at_end = self.expected.is_some_and(|e| self.position >= e.size);
+        if error.code() == Some(554) && at_end {
+            return Ok(());
+        }
+        self.failures += 1;
+        let transient = error.is_session_lost()
+            || error.is_data_lost()
+            || error.is_timeout()
+            || matches!(error.code(), Some(400..=499));
+        let patience = if error.is_timeout() { 1 } else { MAX_FAILURES };
+        if !transient || self.failures > patience {
+            return Err(error.into());
+        }
+        self.state = State::Interrupted(error);
+        Ok(())
+    }
+
+    /// Goes on at the same byte on another session, if it is still the same file.
+    fn resume(&mut self, error: FtpError) -> Result<(), RemoteError> {
+        log::info!(
+            "RETR {}: {error}; failure {}, resuming at byte {}",
+            self.path,
+            self.failures,
+            self.position
+        );
+        match self.expected {
+            Some(expected) => {
+                let found = self.remote.version(&self.path)?;
+                if !same_version(&expected, &found) {
+                    return Err(self.changed("another version"));
+                }
+            }
+            // Nobody has seen a byte, so there is nothing that could be mixed up.
+            None if self.position == self.start => {}
+            None => return Err(error.into()),
+        }
+        self.begin()
+    }
+
+    fn begin(&mut self) -> Result<(), RemoteError> {
+        let (path, position) = (&self.path, self.position);
+        let transfer = self
+            .remote
+            .repeat("RETR", |lease, _| Transfer::retrieve(lease, path, position));
+        match transfer {
+            Ok(transfer) => {
+                self.state = State::Running(transfer);
+                Ok(())
+            }
+            // Pure-FTPd, ProFTPD and pyftpdlib refuse offsets beyond the end, where others send
+            // nothing: the same thing.
+            Err(e) if e.code() == Some(554) && self.expected.is_none() && position > 0 => Ok(()),
+            Err(e) if e.code() == Some(554) => Err(self.changed("shorter")),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn check_not_longer(&self) -> Result<(), RemoteError> {
+        match self.expected {
+            Some(expected) if self.position > expected.size => Err(self.changed("longer")),
+            _ => Ok(()),
+        }
+    }
+
+    fn changed(&self, how: &str) -> RemoteError {
+        RemoteError::found(
+            ErrorKind::Changed,
+            format!("{} is {how} on the server by now", self.path),
+        )
+    }
+}
+
+impl Drop for Download {
+    fn drop(&mut self) {
+        if let State::Running(transfer) = std::mem::replace(&mut self.state, State::Ended) {
+            settle::in_background(transfer.abandon());
+        }
+    }
+}
+
+/// Sizes and, where both are known, whole seconds are equal.
+pub(super) fn same_version(expected: &FileVersion, found: &FileVersion) -> bool {
+    let seconds = |time: SystemTime| match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => i128::from(after.as_secs()),
+        Err(before) => -i128::from(before.duration().as_secs()) - 1,
+    };
+    let same_time = match (expected.modified, found.modified) {
+        (Some(one), Some(other)) => seconds(one) == seconds(other),
+        _ => true,
+    };
+    expected.size == found.size && same_time
 }

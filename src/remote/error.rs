@@ -128,13 +128,6 @@ impl RemoteError {
             cause: Arc::new(Cause::Found(what.into())),
         }
     }
-
-    /// The same failure where it means something else.
-    #[must_use]
-    pub(super) fn meaning(mut self, kind: ErrorKind) -> Self {
-        self.kind = kind;
-        self
-    }
 }
 
 impl From<FtpError> for RemoteError {
@@ -310,8 +303,18 @@ mod tests {
                 K::Unsupported,
             ),
             ("STOR", 550, "a: Overwrite permission denied", K::Denied),
-            ("STOR", 552, "Transfer aborted. Disk quota exceeded", K::Quota),
-            ("STOR", 452, "Transfer aborted. No space left on device", K::NoSpace),
+            (
+                "STOR",
+                552,
+                "Transfer aborted. Disk quota exceeded",
+                K::Quota,
+            ),
+            (
+                "STOR",
+                452,
+                "Transfer aborted. No space left on device",
+                K::NoSpace,
+            ),
             (
                 "PASS",
                 530,
@@ -320,9 +323,24 @@ mod tests {
             ),
             // Pure-FTPd
             ("MKD", 550, "Can't create directory: File exists", K::Exists),
-            ("RNTO", 451, "Rename/move failure: Is a directory", K::IsDirectory),
-            ("RETR", 550, "I can only retrieve regular files", K::IsDirectory),
-            ("SIZE", 550, "I can only retrieve regular files", K::IsDirectory),
+            (
+                "RNTO",
+                451,
+                "Rename/move failure: Is a directory",
+                K::IsDirectory,
+            ),
+            (
+                "RETR",
+                550,
+                "I can only retrieve regular files",
+                K::IsDirectory,
+            ),
+            (
+                "SIZE",
+                550,
+                "I can only retrieve regular files",
+                K::IsDirectory,
+            ),
             // pyftpdlib
             ("MLSD", 501, "No such directory.", K::NotFound),
             ("CWD", 550, "Not a directory.", K::NotDirectory),
@@ -339,7 +357,12 @@ mod tests {
             ("SITE CHMOD", 500, "Unknown SITE command.", K::Unsupported),
             ("RNTO", 503, "RNFR required first", K::Protocol),
             ("STOR", 451, "Failure", K::Failed),
-            ("RETR", 426, "Failure writing network stream.", K::Disconnected),
+            (
+                "RETR",
+                426,
+                "Failure writing network stream.",
+                K::Disconnected,
+            ),
             ("RETR", 450, "in use", K::Busy),
         ];
         for (verb, code, text, expected) in cases {
@@ -355,9 +378,6 @@ mod tests {
             reply,
         });
         assert_eq!(error.code(), Some(550));
-        assert_eq!(
-            error.to_string(),
-            "RETR refused: 550 a\\u{1b}[2J\\u{202e}b"
-        );
+        assert_eq!(error.to_string(), "RETR refused: 550 a\\u{1b}[2J\\u{202e}b");
     }
 }

@@ -1,20 +1,27 @@
 //! The server as one reliable object: whole operations; sessions and retries are hidden here.
 
 mod error;
+mod profile;
+mod retry;
+mod settle;
 mod download;
 mod upload;
+mod list;
+mod zone;
+mod attributes;
 mod namespace;
 
-use std::sync::{Arc, Weak};
-use std::time::SystemTime;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Duration, SystemTime};
 
 pub use download::Download;
 pub use error::{ErrorKind, RemoteError};
-pub use namespace::Listing;
+pub use list::Listing;
 pub use upload::{Upload, UploadMode};
 
-use crate::ftp::{LoginConfig, RemotePath};
-use crate::pool::{PoolConfig, Reclaim};
+use crate::ftp::{FtpError, LoginConfig, RemotePath};
+use crate::pool::{Pool, PoolConfig, PoolCounts, Reclaim};
+use profile::ServerProfile;
 
 /// What of a file on the server tells one content from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,25 +34,40 @@ pub struct FileVersion {
 
 /// The server.
 #[derive(Debug)]
-pub struct Remote {}
+pub struct Remote {
+    pool: Pool,
+    profile: ServerProfile,
+    home: OnceLock<RemotePath>,
+    connect_timeout: Duration,
+    timeout: Duration,
+}
 
 impl Remote {
     /// Opens the first session, so that a wrong password or address is known before mounting.
     ///
     /// # Errors
     /// Whatever refused or prevented the login.
-    pub fn connect(_login: LoginConfig, _pool: PoolConfig) -> Result<Arc<Self>, RemoteError> {
-        todo!()
+    pub fn connect(login: LoginConfig, pool: PoolConfig) -> Result<Arc<Self>, RemoteError> {
+        let remote = Self::delayed(login, pool);
+        let first = remote.lease(remote.deadline())?;
+        drop(first);
+        Ok(remote)
     }
 
     /// Like [`Remote::connect`], but the first operation opens the first session (`delay_connect`).
-    pub fn delayed(_login: LoginConfig, _pool: PoolConfig) -> Arc<Self> {
-        todo!()
+    pub fn delayed(login: LoginConfig, pool: PoolConfig) -> Arc<Self> {
+        Arc::new(Self {
+            connect_timeout: login.connect_timeout,
+            timeout: login.timeout,
+            pool: Pool::new(login, pool),
+            profile: ServerProfile::default(),
+            home: OnceLock::new(),
+        })
     }
 
     /// Whom to ask for a session when the pool has none left.
-    pub fn set_reclaimer(&self, _reclaimer: Weak<dyn Reclaim>) {
-        todo!()
+    pub fn set_reclaimer(&self, reclaimer: Weak<dyn Reclaim>) {
+        self.pool.set_reclaimer(reclaimer);
     }
 
     /// The directory that the login put us in (PWD). Asks the server once.
@@ -53,11 +75,29 @@ impl Remote {
     /// # Errors
     /// No session could be had, or the answer cannot be understood.
     pub fn home(&self) -> Result<RemotePath, RemoteError> {
-        todo!()
+        if let Some(home) = self.home.get() {
+            return Ok(home.clone());
+        }
+        // Every first login asks.
+        let home = self.repeat("PWD", |lease, _| {
+            let missing = FtpError::Broken { verb: "PWD" };
+            lease.experience().home().unwrap_or(Err(missing))
+        })?;
+        Ok(self.home.get_or_init(|| home).clone())
+    }
+
+    /// Lets a refused password be tried again: the user has asked for it.
+    pub fn forgive(&self) {
+        self.pool.forgive();
+    }
+
+    /// How many sessions there are.
+    pub fn connections(&self) -> PoolCounts {
+        self.pool.counts()
     }
 
     /// Logs every session out. Later operations fail.
     pub fn close(&self) {
-        todo!()
+        self.pool.close();
     }
 }

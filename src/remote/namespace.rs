@@ -1,81 +1,62 @@
-//! Listing, looking up, making, removing and renaming.
+//! Entering, making, removing and renaming.
 
-use std::time::SystemTime;
-
-use super::{FileVersion, Remote, RemoteError};
-use crate::ftp::RemotePath;
-use crate::ftp::listing::Entry;
-
-/// A directory as the server told it.
-#[derive(Debug)]
-pub struct Listing {
-    /// In the order of the server, each name once.
-    pub entries: Vec<Entry>,
-    /// When the server was asked.
-    pub fetched: SystemTime,
-}
+use super::attributes::unsupported;
+use super::profile::Ability;
+use super::{ErrorKind, Remote, RemoteError};
+use crate::ftp::{FtpError, RemotePath};
+use crate::pool::Lease;
 
 impl Remote {
-    /// The entries of `dir`, by MLSD, else `LIST -a`, else LIST (learned once).
-    /// A listing that was cut is an error. Names of our own temporary files are included.
-    ///
-    /// # Errors
-    /// [`ErrorKind::NotFound`](super::ErrorKind::NotFound) if there is no such directory, also on
-    /// servers that answer an empty listing (checked by CWD); `NotDirectory` for a file.
-    pub fn list(&self, _dir: &RemotePath) -> Result<Listing, RemoteError> {
-        todo!()
-    }
-
     /// Whether `path` is a directory that we may enter (CWD).
     ///
     /// # Errors
     /// `NotFound`, `NotDirectory`, `Denied`, or `Refused` where the server does not say which.
-    pub fn check_directory(&self, _path: &RemotePath) -> Result<(), RemoteError> {
-        todo!()
-    }
-
-    /// Size and time of a file, from the server and now (SIZE and MDTM, one round trip).
-    /// Follows symbolic links.
-    ///
-    /// # Errors
-    /// `NotFound`, `Refused` (also for directories), `Unsupported` where the server has no SIZE.
-    pub fn version(&self, _path: &RemotePath) -> Result<FileVersion, RemoteError> {
-        todo!()
-    }
-
-    /// Exact modification times of many files (MDTM, batched); `None` where the server tells none.
-    ///
-    /// # Errors
-    /// `Unsupported` where the server has no MDTM; a lost session that could not be replaced.
-    pub fn modified_times(
-        &self,
-        _paths: &[RemotePath],
-    ) -> Result<Vec<Option<SystemTime>>, RemoteError> {
-        todo!()
+    pub fn check_directory(&self, path: &RemotePath) -> Result<(), RemoteError> {
+        self.repeat("CWD", |mut lease, _| lease.enter(path))
     }
 
     /// Makes a directory (MKD).
     ///
     /// # Errors
     /// `Exists`, `Denied`, `Refused`, …
-    pub fn make_directory(&self, _path: &RemotePath) -> Result<(), RemoteError> {
-        todo!()
+    pub fn make_directory(&self, path: &RemotePath) -> Result<(), RemoteError> {
+        self.repeat("MKD", |mut lease, attempt| {
+            match lease.make_directory(path) {
+                // The attempt whose answer was lost has done it.
+                Err(FtpError::Refused { .. }) if attempt.unsure && lease.enter(path).is_ok() => {
+                    Ok(())
+                }
+                other => other,
+            }
+        })
     }
 
     /// Deletes a file (DELE). The caller knows that it is no directory: some servers would remove it.
     ///
     /// # Errors
     /// `NotFound`, `Denied`, `Refused`, …
-    pub fn remove_file(&self, _path: &RemotePath) -> Result<(), RemoteError> {
-        todo!()
+    pub fn remove_file(&self, path: &RemotePath) -> Result<(), RemoteError> {
+        self.repeat("DELE", |mut lease, attempt| match lease.remove_file(path) {
+            Err(e @ FtpError::Refused { .. }) if attempt.unsure => {
+                unless_gone(lease.size(path).map(drop), e)
+            }
+            other => other,
+        })
     }
 
     /// Removes an empty directory (RMD). The caller knows that it is no file.
     ///
     /// # Errors
     /// `NotEmpty`, `NotFound`, `Denied`, `Refused`, …
-    pub fn remove_directory(&self, _path: &RemotePath) -> Result<(), RemoteError> {
-        todo!()
+    pub fn remove_directory(&self, path: &RemotePath) -> Result<(), RemoteError> {
+        self.repeat("RMD", |mut lease, attempt| {
+            match lease.remove_directory(path) {
+                Err(e @ FtpError::Refused { .. }) if attempt.unsure => {
+                    unless_gone(lease.enter(path), e)
+                }
+                other => other,
+            }
+        })
     }
 
     /// Renames (RNFR, RNTO), replacing an existing file. Where the server refuses to rename over an
@@ -87,39 +68,108 @@ impl Remote {
     /// `NotFound`, `Denied`, `Refused`, …; the old content of `to` is then whole.
     pub fn rename(
         &self,
-        _from: &RemotePath,
-        _to: &RemotePath,
-        _backup: Option<&RemotePath>,
+        from: &RemotePath,
+        to: &RemotePath,
+        backup: Option<&RemotePath>,
     ) -> Result<(), RemoteError> {
-        todo!()
+        let Some(backup) = backup else {
+            return self.rename_once(from, to);
+        };
+        let refusal = if self.profile.lacks(Ability::RenameOver) {
+            None
+        } else {
+            match self.rename_once(from, to) {
+                Err(e) if may_be_the_old_one(&e) => Some(e),
+                other => {
+                    if other.is_ok() {
+                        self.profile.learn_proven(Ability::RenameOver);
+                    }
+                    return other;
+                }
+            }
+        };
+        if self.profile.is_proven(Ability::RenameOver)
+            && let Some(refusal) = refusal
+        {
+            // It does elsewhere, so the reason is another one.
+            return Err(refusal);
+        }
+        self.rename_around(from, to, backup)?;
+        self.profile.learn_lack(Ability::RenameOver);
+        Ok(())
     }
 
-    /// Sets permission bits (SITE CHMOD, else MFF UNIX.mode).
-    ///
-    /// # Errors
-    /// `Unsupported` where the server can neither; `Denied`, …
-    pub fn set_mode(&self, _path: &RemotePath, _mode: u16) -> Result<(), RemoteError> {
-        todo!()
+    /// Old one aside, new one in its place, old one away.
+    fn rename_around(
+        &self,
+        from: &RemotePath,
+        to: &RemotePath,
+        backup: &RemotePath,
+    ) -> Result<(), RemoteError> {
+        self.rename_once(to, backup)?;
+        if let Err(error) = self.rename_once(from, to) {
+            log::info!("renaming {from} to {to}: {error}; putting the old {to} back");
+            if let Err(lost) = self.rename_once(backup, to) {
+                log::error!("the old content of {to} is now in {backup}: {lost}");
+            }
+            return Err(error);
+        }
+        if let Err(left) = self.remove_file(backup) {
+            log::warn!("the replaced content of {to} stays behind as {backup}: {left}");
+        }
+        Ok(())
     }
 
-    /// Sets the modification time, to the second (MFMT, else MDTM with two arguments).
-    ///
-    /// # Errors
-    /// `Unsupported` where the server can neither; `Denied`, …
-    pub fn set_modified(&self, _path: &RemotePath, _time: SystemTime) -> Result<(), RemoteError> {
-        todo!()
+    fn rename_once(&self, from: &RemotePath, to: &RemotePath) -> Result<(), RemoteError> {
+        self.repeat("RNTO", |mut lease, attempt| match lease.rename(from, to) {
+            Err(e @ FtpError::Refused { .. }) if attempt.unsure => {
+                if exists(&mut lease, to) && !exists(&mut lease, from) {
+                    return Ok(());
+                }
+                Err(e)
+            }
+            other => other,
+        })
     }
 
     /// Makes a symbolic link (SITE SYMLINK).
     ///
     /// # Errors
     /// `Unsupported` nearly everywhere.
-    pub fn make_symlink(&self, _target: &[u8], _path: &RemotePath) -> Result<(), RemoteError> {
-        todo!()
+    pub fn make_symlink(&self, target: &[u8], path: &RemotePath) -> Result<(), RemoteError> {
+        if self.profile.lacks(Ability::Symlink) {
+            return Err(unsupported("SITE SYMLINK"));
+        }
+        self.repeat("SITE SYMLINK", |mut lease, _| {
+            match lease.make_symlink(target, path) {
+                Err(e) if self.learn_if_unknown(Ability::Symlink, &e) => Ok(None),
+                other => other.map(Some),
+            }
+        })?
+        .ok_or_else(|| unsupported("SITE SYMLINK"))
     }
+}
 
-    /// Free bytes on the server (AVBL); `None` where it does not say. Never fails.
-    pub fn available_space(&self, _dir: &RemotePath) -> Option<u64> {
-        todo!()
+/// Whether a refused rename may have been refused because the new name is taken.
+fn may_be_the_old_one(error: &RemoteError) -> bool {
+    let kinds = [
+        ErrorKind::Refused,
+        ErrorKind::Exists,
+        ErrorKind::Denied,
+        ErrorKind::Busy,
+        ErrorKind::Failed,
+    ];
+    error.refused_verb() == Some("RNTO") && kinds.contains(&error.kind())
+}
+
+/// After an attempt whose answer was lost: what is gone has been removed by it.
+fn unless_gone(still_there: Result<(), FtpError>, error: FtpError) -> Result<(), FtpError> {
+    match still_there {
+        Err(e @ FtpError::Refused { .. }) if !e.is_unknown_command() => Ok(()),
+        _ => Err(error),
     }
+}
+
+fn exists(lease: &mut Lease, path: &RemotePath) -> bool {
+    lease.size(path).is_ok() || lease.enter(path).is_ok()
 }

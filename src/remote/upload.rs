@@ -1,8 +1,20 @@
 //! `Upload`: bytes to a path; finished and confirmed, or abandoned.
 
-use super::{Remote, RemoteError};
-use crate::ftp::RemotePath;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::profile::Ability;
+use super::settle;
+use super::{ErrorKind, Remote, RemoteError};
+use crate::ftp::{FtpError, RemotePath, Transfer};
+use crate::pool::Lease;
+
+/// Some servers hash or scan a file before they answer 226.
+const FINAL_REPLY: Duration = Duration::from_secs(60);
+const BYTES_PER_EXTRA_SECOND: u64 = 100_000_000;
+/// A server that lost the control connection may still be storing what it has received.
+const STILL_STORING: Duration = Duration::from_secs(3);
+const ASK_AGAIN: Duration = Duration::from_millis(300);
 
 /// How the bytes go into the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,25 +33,58 @@ pub enum UploadMode {
 /// Dropped or abandoned unfinished, it ends with RST, so that the server does not take
 /// half a file for a whole one.
 #[derive(Debug)]
-pub struct Upload {}
+pub struct Upload {
+    remote: Arc<Remote>,
+    path: RemotePath,
+    mode: UploadMode,
+    /// `None` once it is over.
+    transfer: Option<Transfer<Lease>>,
+    sent: u64,
+}
 
 impl Upload {
     /// Sends the command and waits for the server's 1xx, so that a refusal is known here. Before
-    /// any byte is sent a lost or stale session is replaced and the command repeated once.
+    /// any byte is sent a lost or stale session is replaced and the command repeated.
     ///
     /// # Errors
     /// `Denied`, `NoSpace`, `IsDirectory`, `Unsupported` (APPE not allowed), `Refused`, …
     pub fn open(
-        _remote: &Arc<Remote>,
-        _path: &RemotePath,
-        _mode: UploadMode,
+        remote: &Arc<Remote>,
+        path: &RemotePath,
+        mode: UploadMode,
     ) -> Result<Self, RemoteError> {
-        todo!()
+        let append = mode != UploadMode::Store;
+        if append && remote.profile.lacks(Ability::Append) {
+            return Err(RemoteError::found(
+                ErrorKind::Unsupported,
+                "the server does not allow APPE",
+            ));
+        }
+        let name = if append { "APPE" } else { "STOR" };
+        let transfer = remote.repeat(name, |lease, _| {
+            if append {
+                Transfer::append(lease, path)
+            } else {
+                Transfer::store(lease, path, 0)
+            }
+        });
+        let transfer = transfer.inspect_err(|e| {
+            if append && e.kind() == ErrorKind::Unsupported {
+                remote.profile.learn_lack(Ability::Append);
+            }
+        })?;
+        Ok(Self {
+            remote: Arc::clone(remote),
+            path: path.clone(),
+            mode,
+            transfer: Some(transfer),
+            sent: 0,
+        })
     }
 
     /// Bytes accepted by `write` so far.
     pub fn sent(&self) -> u64 {
-        todo!()
+        self.sent
     }
 
     /// Sends all of `data`.
@@ -47,8 +92,23 @@ impl Upload {
     /// # Errors
     /// What the server or the line said: if the data connection broke, the final reply is waited for
     /// (bounded), for it holds the reason (452, 552, 426 …). The upload is then over.
-    pub fn write(&mut self, _data: &[u8]) -> Result<(), RemoteError> {
-        todo!()
+    pub fn write(&mut self, data: &[u8]) -> Result<(), RemoteError> {
+        let Some(transfer) = &mut self.transfer else {
+            return Err(RemoteError::found(
+                ErrorKind::Failed,
+                "the upload has failed before",
+            ));
+        };
+        match transfer.write_all(data) {
+            Ok(()) => {
+                self.sent += data.len() as u64;
+                Ok(())
+            }
+            Err(error) => {
+                self.transfer = None;
+                Err(error.into())
+            }
+        }
     }
 
     /// Ends the file, waits for the final 2xx, and compares SIZE with what it has to be now. A final
@@ -56,12 +116,109 @@ impl Upload {
     ///
     /// # Errors
     /// `Incomplete` if the size is another; the server's refusal; `TimedOut`, `Disconnected`.
-    pub fn finish(self) -> Result<(), RemoteError> {
-        todo!()
+    pub fn finish(mut self) -> Result<(), RemoteError> {
+        let Some(transfer) = self.transfer.take() else {
+            return Err(RemoteError::found(
+                ErrorKind::Failed,
+                "the upload has failed before",
+            ));
+        };
+        let extra = Duration::from_secs(self.sent / BYTES_PER_EXTRA_SECOND);
+        let time = self.remote.timeout.max(FINAL_REPLY) + extra;
+        match transfer.finish(time) {
+            Ok((mut lease, _)) => {
+                lease.set_limit(Some(self.remote.deadline()));
+                match lease.size(&self.path) {
+                    Ok(size) => self.compare(size),
+                    Err(error) => {
+                        drop(lease);
+                        self.confirm_without_size(error)
+                    }
+                }
+            }
+            Err(error) if error.is_session_lost() || error.is_timeout() => {
+                self.settle_lost_reply(error)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Gives up with RST. The session is cleaned up without making the caller wait.
     pub fn abandon(self) {
-        todo!()
+        // Done by `drop`.
+    }
+
+    fn expected_size(&self) -> u64 {
+        match self.mode {
+            UploadMode::Store => self.sent,
+            UploadMode::Append { size } => size + self.sent,
+        }
+    }
+
+    fn compare(&self, size: u64) -> Result<(), RemoteError> {
+        let expected = self.expected_size();
+        if size == expected {
+            return Ok(());
+        }
+        Err(RemoteError::found(
+            ErrorKind::Incomplete,
+            format!(
+                "{}: the server has {size} bytes instead of {expected}",
+                self.path
+            ),
+        ))
+    }
+
+    /// The final reply was lost: only the server's file can tell. All our bytes and the end are
+    /// out, so what is still missing may be about to be stored.
+    fn settle_lost_reply(&self, error: FtpError) -> Result<(), RemoteError> {
+        let until = Instant::now() + STILL_STORING;
+        loop {
+            let found = self
+                .remote
+                .repeat("SIZE", |mut lease, _| lease.size(&self.path));
+            let Ok(size) = found else {
+                log::info!("STOR {}: {error}; nobody knows how it ended", self.path);
+                return Err(error.into());
+            };
+            let verdict = self.compare(size);
+            if verdict.is_ok() || size > self.expected_size() || Instant::now() >= until {
+                log::info!("STOR {}: {error}; the server has {size} bytes", self.path);
+                return verdict;
+            }
+            std::thread::sleep(ASK_AGAIN);
+        }
+    }
+
+    /// The server confirmed the upload but does not tell the size: the listing may.
+    fn confirm_without_size(&self, error: FtpError) -> Result<(), RemoteError> {
+        if error.is_session_lost() || error.is_timeout() {
+            return self.settle_lost_reply(error);
+        }
+        let dir = self.path.parent().unwrap_or_else(RemotePath::root);
+        let Ok(listing) = self.remote.list(&dir) else {
+            // A drop box: neither may we look at the file nor into the directory.
+            log::warn!(
+                "{}: stored, but the size cannot be checked: {error}",
+                self.path
+            );
+            return Ok(());
+        };
+        let name = self.path.name();
+        match listing.entries.iter().find(|entry| entry.name == name) {
+            Some(entry) => entry.size.map_or(Ok(()), |size| self.compare(size)),
+            None => Err(RemoteError::found(
+                ErrorKind::Incomplete,
+                format!("{}: not there after the upload", self.path),
+            )),
+        }
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if let Some(transfer) = self.transfer.take() {
+            settle::in_background(transfer.abandon());
+        }
     }
 }

@@ -1,0 +1,275 @@
+//! Listing a directory: MLSD, else `LIST -a`, else LIST.
+
+use std::collections::HashSet;
+use std::time::{Instant, SystemTime};
+
+use super::profile::{Ability, Zone};
+use super::{Remote, RemoteError};
+use crate::ftp::listing::{Entry, EntryKind, ListingClock, ListingFormat, ParsedListing, parse};
+use crate::ftp::{FtpError, ListCommand, RemotePath, Transfer, printable};
+use crate::pool::Lease;
+
+/// A listing beyond any of these is an error, not a shorter directory.
+const MAX_ENTRIES: usize = 2_000_000;
+const MAX_LINE: usize = 64 * 1024;
+const MAX_BYTES: usize = 512 * 1024 * 1024;
+/// A server that sends byte after byte for ever is left after this many timeouts.
+const MAX_TIMEOUTS: u32 = 20;
+
+/// A directory as the server told it.
+#[derive(Debug)]
+pub struct Listing {
+    /// In the order of the server, each name once.
+    pub entries: Vec<Entry>,
+    /// When the server was asked.
+    pub fetched: SystemTime,
+}
+
+impl Remote {
+    /// The entries of `dir`, by MLSD, else `LIST -a`, else LIST (learned once).
+    /// A listing that was cut is an error. Names of our own temporary files are included.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](super::ErrorKind::NotFound) if there is no such directory, also on
+    /// servers that answer an empty listing (checked by CWD); `NotDirectory` for a file.
+    pub fn list(&self, dir: &RemotePath) -> Result<Listing, RemoteError> {
+        let fetched = SystemTime::now();
+        let parsed = self.repeat("LIST", |lease, _| self.list_once(lease, dir))?;
+        let unparsed = parsed.unparsed.len();
+        if unparsed > 0 && self.profile.unparsed.may_speak() {
+            for line in parsed.unparsed.iter().take(5) {
+                let shown = &line[..line.len().min(300)];
+                log::warn!(
+                    "{dir}: cannot read this line of the listing: {}",
+                    printable(shown)
+                );
+            }
+            log::warn!("{dir}: {unparsed} lines of the listing cannot be read");
+        }
+        let entries = first_of_each_name(dir, parsed.entries);
+        Ok(Listing { entries, fetched })
+    }
+
+    fn list_once(&self, lease: Lease, dir: &RemotePath) -> Result<ParsedListing, FtpError> {
+        let offers_mlsd = lease.features().has("MLST") || lease.features().has("MLSD");
+        if offers_mlsd && !self.profile.lacks(Ability::Mlsd) {
+            match self.fetch(lease, ListCommand::Mlsd, dir) {
+                Err(e) if self.learn_if_unknown(Ability::Mlsd, &e) => {
+                    return self.list_by_list(self.another(&e)?, dir);
+                }
+                Err(e) => return Err(e),
+                Ok((mut lease, bytes)) => {
+                    let clock = ListingClock {
+                        now: SystemTime::now(),
+                        utc_offset: 0,
+                    };
+                    let parsed = parse(ListingFormat::Mlsd, &bytes, clock);
+                    if may_be_no_directory(dir, &bytes, &parsed) {
+                        lease.enter(dir)?;
+                    }
+                    return Ok(parsed);
+                }
+            }
+        }
+        self.list_by_list(lease, dir)
+    }
+
+    /// CWD goes first here, so an empty listing is that of an empty directory.
+    fn list_by_list(&self, lease: Lease, dir: &RemotePath) -> Result<ParsedListing, FtpError> {
+        let (command, settled) = self.profile.list_command();
+        let (lease, bytes) = if settled {
+            self.fetch(lease, command, dir)?
+        } else {
+            self.choose_list(lease, dir)?
+        };
+        Ok(self.parse_list(lease, dir, &bytes))
+    }
+
+    /// `LIST -a` shows dot files; but for some servers `-a` is a name.
+    fn choose_list(&self, lease: Lease, dir: &RemotePath) -> Result<(Lease, Vec<u8>), FtpError> {
+        let lease = match self.fetch(lease, ListCommand::ListAll, dir) {
+            Ok((lease, bytes)) if !bytes.is_empty() => {
+                self.profile.learn_list_command(ListCommand::ListAll);
+                return Ok((lease, bytes));
+            }
+            Ok((lease, _)) => lease,
+            Err(e @ FtpError::Refused { verb: "LIST", .. }) => self.another(&e)?,
+            Err(e) => return Err(e),
+        };
+        let (lease, bytes) = self.fetch(lease, ListCommand::List, dir)?;
+        if !bytes.is_empty() {
+            self.profile.learn_list_command(ListCommand::List);
+        }
+        Ok((lease, bytes))
+    }
+
+    /// A session after a refusal that has given the last one back to the pool.
+    fn another(&self, refusal: &FtpError) -> Result<Lease, FtpError> {
+        log::debug!("{refusal}: trying another listing command");
+        let limit = self.deadline();
+        let mut lease = self.lease(limit).map_err(|e| {
+            log::debug!("{e}");
+            FtpError::Broken { verb: "LIST" }
+        })?;
+        lease.set_limit(Some(limit));
+        Ok(lease)
+    }
+
+    /// The bytes of a listing, confirmed by a final 2xx.
+    fn fetch(
+        &self,
+        lease: Lease,
+        command: ListCommand,
+        dir: &RemotePath,
+    ) -> Result<(Lease, Vec<u8>), FtpError> {
+        let began = Instant::now();
+        let patience = self.timeout.saturating_mul(MAX_TIMEOUTS);
+        let mut transfer = Transfer::list(lease, command, dir)?;
+        let mut bytes = Vec::new();
+        let mut caps = Caps::default();
+        let mut buf = vec![0; 64 * 1024];
+        loop {
+            let count = transfer.read(&mut buf)?;
+            if count == 0 {
+                break;
+            }
+            caps.check(&buf[..count], began.elapsed() > patience)?;
+            bytes.extend_from_slice(&buf[..count]);
+        }
+        let (mut lease, _) = transfer.finish(self.timeout)?;
+        lease.set_limit(Some(self.deadline()));
+        Ok((lease, bytes))
+    }
+
+    fn parse_list(&self, mut lease: Lease, dir: &RemotePath, bytes: &[u8]) -> ParsedListing {
+        let mut clock = ListingClock {
+            now: SystemTime::now(),
+            utc_offset: 0,
+        };
+        if let Zone::Known(offset) = self.profile.zone() {
+            clock.utc_offset = offset;
+            return parse(ListingFormat::List, bytes, clock);
+        }
+        let parsed = parse(ListingFormat::List, bytes, clock);
+        match self.learn_zone(&mut lease, dir, &parsed.entries, clock.now) {
+            Some(offset) if offset != 0 => {
+                clock.utc_offset = offset;
+                parse(ListingFormat::List, bytes, clock)
+            }
+            _ => parsed,
+        }
+    }
+}
+
+/// What of a listing has come so far.
+#[derive(Debug, Default)]
+struct Caps {
+    lines: usize,
+    line: usize,
+    bytes: usize,
+}
+
+impl Caps {
+    fn check(&mut self, bytes: &[u8], took_too_long: bool) -> Result<(), FtpError> {
+        let too_large = |what, limit| Err(FtpError::TooLarge { what, limit });
+        self.bytes += bytes.len();
+        for line in bytes.split_inclusive(|b| *b == b'\n') {
+            self.line += line.len();
+            if self.line > MAX_LINE {
+                return too_large("a line of a listing", MAX_LINE);
+            }
+            if line.ends_with(b"\n") {
+                self.line = 0;
+                self.lines += 1;
+            }
+        }
+        if self.lines > MAX_ENTRIES {
+            return too_large("the number of directory entries", MAX_ENTRIES);
+        }
+        if self.bytes > MAX_BYTES {
+            return too_large("a listing", MAX_BYTES);
+        }
+        if took_too_long {
+            return Err(FtpError::TransferBroke {
+                verb: "LIST",
+                source: std::io::Error::other("the listing does not end"),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// pyftpdlib and libunftp list a file as an empty directory, uftpd as itself; and a missing
+/// directory is empty for some.
+fn may_be_no_directory(dir: &RemotePath, bytes: &[u8], parsed: &ParsedListing) -> bool {
+    match &parsed.entries[..] {
+        [] => !bytes.contains(&b';'),
+        [only] => only.kind == EntryKind::File && only.name == dir.name(),
+        _ => false,
+    }
+}
+
+fn first_of_each_name(dir: &RemotePath, mut entries: Vec<Entry>) -> Vec<Entry> {
+    let mut keep = {
+        let mut seen = HashSet::with_capacity(entries.len());
+        let keep: Vec<_> = entries.iter().map(|e| seen.insert(&e.name[..])).collect();
+        keep.into_iter()
+    };
+    let before = entries.len();
+    entries.retain(|_| keep.next().unwrap_or(true));
+    if entries.len() < before {
+        let more = before - entries.len();
+        log::warn!("{dir}: {more} names are listed twice; the first of each counts");
+    }
+    entries
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(name: &str, size: u64) -> Entry {
+        Entry {
+            name: name.into(),
+            kind: EntryKind::File,
+            size: Some(size),
+            modified: None,
+            mode: None,
+            target: None,
+            perm: None,
+        }
+    }
+
+    #[test]
+    fn the_first_of_two_equal_names_counts() {
+        let entries = vec![entry("a", 1), entry("b", 2), entry("a", 3)];
+        let kept = first_of_each_name(&RemotePath::root(), entries);
+        assert_eq!(kept, [entry("a", 1), entry("b", 2)]);
+    }
+
+    #[test]
+    fn endless_listings_are_errors() {
+        let mut caps = Caps::default();
+        assert!(caps.check(&[b'x'; MAX_LINE], false).is_ok());
+        assert!(caps.check(b"x", false).is_err());
+        let mut caps = Caps::default();
+        let lines = vec![b'\n'; MAX_ENTRIES];
+        assert!(caps.check(&lines, false).is_ok());
+        assert!(caps.check(b"\n", false).is_err());
+        assert!(Caps::default().check(b"a", true).is_err());
+    }
+
+    #[test]
+    fn what_may_be_no_directory_is_checked() {
+        let dir = RemotePath::parse(b"/a/f").unwrap();
+        let listing = |entries| ParsedListing {
+            entries,
+            unparsed: Vec::new(),
+        };
+        assert!(may_be_no_directory(&dir, b"", &listing(vec![])));
+        let itself = b"type=cdir; /a/f\r\n";
+        assert!(!may_be_no_directory(&dir, itself, &listing(vec![])));
+        let only = listing(vec![entry("f", 1)]);
+        assert!(may_be_no_directory(&dir, b"type=file; f\r\n", &only));
+    }
+}

@@ -1,0 +1,160 @@
+//! `ServerProfile`: what we have learned of this server, so that it is asked once.
+//!
+//! Only behaviour counts here, never the brand: administrators change greetings.
+
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::ftp::ListCommand;
+
+/// Something that servers may lack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ability {
+    Mlsd,
+    Size,
+    Mdtm,
+    Mfmt,
+    MdtmSet,
+    Chmod,
+    Mff,
+    Symlink,
+    Avbl,
+    Append,
+    /// RNTO over an existing file.
+    RenameOver,
+}
+
+/// What the server cannot do, and other facts. All methods take `&self`; nothing waits.
+#[derive(Debug, Default)]
+pub(super) struct ServerProfile {
+    lacking: AtomicU32,
+    proven: AtomicU32,
+    list: AtomicU8,
+    zone: Mutex<Zone>,
+    pub(super) unparsed: Throttle,
+}
+
+/// How far the server's wall clock is ahead of UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Zone {
+    /// Tried this many times in vain.
+    Unknown(u8),
+    /// Seconds.
+    Known(i32),
+}
+
+impl Default for Zone {
+    fn default() -> Self {
+        Self::Unknown(0)
+    }
+}
+
+const LIST_ALL: u8 = 1;
+const LIST_PLAIN: u8 = 2;
+
+impl ServerProfile {
+    pub(super) fn lacks(&self, ability: Ability) -> bool {
+        self.lacking.load(Ordering::Relaxed) & bit(ability) != 0
+    }
+
+    pub(super) fn learn_lack(&self, ability: Ability) {
+        let before = self.lacking.fetch_or(bit(ability), Ordering::Relaxed);
+        if before & bit(ability) == 0 {
+            log::info!("the server has no {ability:?}; not asking again");
+        }
+    }
+
+    /// Seen to do what it says.
+    pub(super) fn is_proven(&self, ability: Ability) -> bool {
+        self.proven.load(Ordering::Relaxed) & bit(ability) != 0
+    }
+
+    pub(super) fn learn_proven(&self, ability: Ability) {
+        self.proven.fetch_or(bit(ability), Ordering::Relaxed);
+    }
+
+    /// Which LIST to use without MLSD, and whether that is settled.
+    pub(super) fn list_command(&self) -> (ListCommand, bool) {
+        match self.list.load(Ordering::Relaxed) {
+            LIST_ALL => (ListCommand::ListAll, true),
+            LIST_PLAIN => (ListCommand::List, true),
+            _ => (ListCommand::ListAll, false),
+        }
+    }
+
+    pub(super) fn learn_list_command(&self, command: ListCommand) {
+        let value = match command {
+            ListCommand::List => LIST_PLAIN,
+            _ => LIST_ALL,
+        };
+        self.list.store(value, Ordering::Relaxed);
+    }
+
+    pub(super) fn zone(&self) -> Zone {
+        *self.zone.lock()
+    }
+
+    pub(super) fn learn_zone(&self, offset: i32) {
+        *self.zone.lock() = Zone::Known(offset);
+    }
+
+    /// After this often in vain UTC it is.
+    pub(super) fn zone_not_found(&self) {
+        let mut zone = self.zone.lock();
+        *zone = match *zone {
+            Zone::Unknown(tries) if tries < 5 => Zone::Unknown(tries + 1),
+            Zone::Unknown(_) => Zone::Known(0),
+            known => known,
+        };
+    }
+}
+
+fn bit(ability: Ability) -> u32 {
+    1 << (ability as u32)
+}
+
+/// Lets one message through each minute.
+#[derive(Debug, Default)]
+pub(super) struct Throttle(Mutex<Option<Instant>>);
+
+impl Throttle {
+    pub(super) fn may_speak(&self) -> bool {
+        let mut last = self.0.lock();
+        let due = last.is_none_or(|at| at.elapsed() > Duration::from_secs(60));
+        if due {
+            *last = Some(Instant::now());
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_learned_stays() {
+        let profile = ServerProfile::default();
+        assert!(!profile.lacks(Ability::Mlsd));
+        profile.learn_lack(Ability::Mlsd);
+        assert!(profile.lacks(Ability::Mlsd) && !profile.lacks(Ability::Size));
+        assert_eq!(profile.list_command(), (ListCommand::ListAll, false));
+        profile.learn_list_command(ListCommand::List);
+        assert_eq!(profile.list_command(), (ListCommand::List, true));
+    }
+
+    #[test]
+    fn the_zone_is_given_up_after_a_while() {
+        let profile = ServerProfile::default();
+        for _ in 0..6 {
+            assert!(matches!(profile.zone(), Zone::Unknown(_)));
+            profile.zone_not_found();
+        }
+        assert_eq!(profile.zone(), Zone::Known(0));
+        profile.learn_zone(3600);
+        profile.zone_not_found();
+        assert_eq!(profile.zone(), Zone::Known(3600));
+    }
+}
