@@ -10,7 +10,7 @@ use log::Level;
 use parking_lot::Mutex;
 
 use super::slot::Call;
-use super::watchdog::GivenUp;
+use super::watchdog::{GivenUp, Limit};
 use crate::fs::{FsError, FtpFs};
 use crate::ftp::printable;
 
@@ -35,7 +35,8 @@ impl Report {
         }
     }
 
-    /// Logs a failure; the errno to answer.
+    /// Logs a failure; the errno to answer. Asks the file system for the path, so that whoever reports
+    /// from inside it must hold none of its locks.
     pub(super) fn failed(&self, call: &Call, error: &FsError) -> Errno {
         let errno = error.errno();
         let level = if error.is_ordinary() {
@@ -51,7 +52,12 @@ impl Report {
     pub(super) fn gave_up(&self, call: &Call, why: GivenUp) {
         match why {
             GivenUp::Overdue(limit) => {
-                let text = format_args!("nothing came for {} s", limit.as_secs());
+                let text = match limit {
+                    Limit::Total(limit) => format!("no result within {} s", limit.as_secs()),
+                    Limit::Stalled(limit) => {
+                        format!("no upload has got on for {} s", limit.as_secs())
+                    }
+                };
                 self.line(Level::Warn, call, libc::ETIMEDOUT, &text);
             }
             GivenUp::Interrupted => {

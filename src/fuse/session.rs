@@ -87,6 +87,12 @@ pub fn mount(
         .write(true)
         .open("/dev/fuse")
         .map_err(MountError::of_device)?;
+    if fs::read_dir(&mountpoint).is_ok_and(|mut entries| entries.next().is_some()) {
+        log::warn!(
+            "{} is not empty; what it holds is hidden while mounted",
+            mountpoint.display()
+        );
+    }
 
     let signals = Signals::new().map_err(MountError::Resources)?;
     let (alive, ending) = UnixStream::pair().map_err(MountError::Resources)?;
@@ -121,14 +127,7 @@ fn check_mountpoint(mountpoint: &Path) -> Result<PathBuf, MountError> {
     if !fs::metadata(mountpoint).map_err(of)?.is_dir() {
         return Err(MountError::NotADirectory(mountpoint.to_owned()));
     }
-    let canonical = mountpoint.canonicalize().map_err(of)?;
-    if fs::read_dir(&canonical).is_ok_and(|mut entries| entries.next().is_some()) {
-        log::warn!(
-            "{} is not empty; what it holds is hidden while mounted",
-            canonical.display()
-        );
-    }
-    Ok(canonical)
+    mountpoint.canonicalize().map_err(of)
 }
 
 impl Mounted {
@@ -146,7 +145,7 @@ impl Mounted {
             log::info!("{signal}: unmounting {}", self.mountpoint.display());
             self.unmount();
             hurry = self.linger(on_hangup);
-        } else if self.mount.as_ref().is_some_and(MountId::is_on_top) {
+        } else if self.mount.as_ref().is_some_and(MountId::is_dead) {
             // The connection is gone, the mount is not: all it can say is ENOTCONN.
             reason = EndReason::Aborted;
             self.unmount();

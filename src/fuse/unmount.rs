@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
+use nix::sys::statvfs::statvfs;
 
 /// A mount as `/proc/self/mountinfo` tells it from all others (proc(5)).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,22 +29,31 @@ impl MountId {
     /// # Errors
     /// What the system says when `/proc` cannot be read.
     pub(super) fn at(mountpoint: &Path) -> io::Result<Option<Self>> {
-        Ok(on_top(&fs::read("/proc/self/mountinfo")?, mountpoint))
+        Ok(mounts_at(&fs::read("/proc/self/mountinfo")?, mountpoint).last())
     }
 
-    /// It is still there, and nothing is mounted over it.
-    pub(super) fn is_on_top(&self) -> bool {
-        Self::at(&self.mountpoint).is_ok_and(|top| top.as_ref() == Some(self))
+    /// Its connection has ended, and yet it is still there. To be asked when the connection has
+    /// ended: from then on a new mount may have all our numbers, but it is not dead.
+    pub(super) fn is_dead(&self) -> bool {
+        self.place().is_ok_and(|place| place == Place::OnTop)
+            && statvfs(&self.mountpoint).err() == Some(Errno::ENOTCONN)
+    }
+
+    fn place(&self) -> io::Result<Place> {
+        Ok(place(&fs::read("/proc/self/mountinfo")?, self))
     }
 
     /// Unmounts it; if it is in use, out of sight at once and in fact when the last user has gone.
-    /// When it is gone already, or hidden under another mount, nothing is done.
+    /// When it is gone already, nothing is done. Its connection must not have ended, or it must be
+    /// dead: else a new mount could have its numbers.
     ///
     /// # Errors
-    /// What the system or fusermount3 says.
+    /// What the system or fusermount3 says; nothing can be done if another mount hides it.
     pub(super) fn unmount(&self) -> io::Result<()> {
-        if !self.is_on_top() {
-            return Ok(());
+        match self.place()? {
+            Place::OnTop => {}
+            Place::Hidden => return Err(io::Error::other("another mount is above it")),
+            Place::Gone => return Ok(()),
         }
         let path = self.mountpoint.as_path();
         let direct = umount2(path, MntFlags::UMOUNT_NOFOLLOW).or_else(|error| match error {
@@ -94,8 +104,31 @@ fn helpers() -> impl Iterator<Item = OsString> {
     given.into_iter().chain(usual.map(OsString::from))
 }
 
-/// The last line about a path is the mount on top.
-fn on_top(mountinfo: &[u8], mountpoint: &Path) -> Option<MountId> {
+/// Where a mount is found.
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    /// At its mountpoint, to be seen.
+    OnTop,
+    /// At its mountpoint, under another one.
+    Hidden,
+    /// Not at its mountpoint.
+    Gone,
+}
+
+fn place(mountinfo: &[u8], wanted: &MountId) -> Place {
+    let mut place = Place::Gone;
+    for mount in mounts_at(mountinfo, &wanted.mountpoint) {
+        if mount == *wanted {
+            place = Place::OnTop;
+        } else if place == Place::OnTop {
+            place = Place::Hidden;
+        }
+    }
+    place
+}
+
+/// The mounts at one path, the one on top last.
+fn mounts_at(mountinfo: &[u8], mountpoint: &Path) -> impl Iterator<Item = MountId> {
     mountinfo
         .split(|byte| *byte == b'\n')
         .filter_map(|line| {
@@ -109,7 +142,7 @@ fn on_top(mountinfo: &[u8], mountpoint: &Path) -> Option<MountId> {
                 device,
             })
         })
-        .rfind(|entry| entry.mountpoint == mountpoint)
+        .filter(move |entry| entry.mountpoint == mountpoint)
 }
 
 /// Space, tab, newline and backslash are written as a backslash and three octal digits.
@@ -140,7 +173,9 @@ broken
 ";
 
     fn mount(path: &str) -> Option<(u64, String)> {
-        on_top(MOUNTINFO, Path::new(path)).map(|found| (found.mount, found.device))
+        mounts_at(MOUNTINFO, Path::new(path))
+            .last()
+            .map(|found| (found.mount, found.device))
     }
 
     #[test]
@@ -149,6 +184,24 @@ broken
         assert_eq!(mount(r"/mnt/a b\c"), Some((40, "0:40".to_owned())));
         assert_eq!(mount("/mnt/x"), Some((42, "0:42".to_owned())));
         assert_eq!(mount("/mnt"), None);
+    }
+
+    #[test]
+    fn a_hidden_mount_is_not_taken_for_the_one_above() {
+        let id = |path: &str, mount, device: &str| MountId {
+            mountpoint: PathBuf::from(path),
+            mount,
+            device: device.to_owned(),
+        };
+        for (mount, expected) in [
+            (id("/mnt/x", 42, "0:42"), Place::OnTop),
+            (id("/mnt/x", 41, "0:41"), Place::Hidden),
+            (id("/mnt/x", 42, "0:41"), Place::Gone),
+            (id("/", 42, "0:42"), Place::Gone),
+            (id("/mnt", 42, "0:42"), Place::Gone),
+        ] {
+            assert_eq!(place(MOUNTINFO, &mount), expected, "{mount:?}");
+        }
     }
 
     #[test]
@@ -169,11 +222,13 @@ broken
     fn a_mount_of_somebody_else_is_left_alone() {
         let root = MountId::at(Path::new("/")).unwrap().unwrap();
         let proc = MountId::at(Path::new("/proc")).unwrap().unwrap();
-        assert!(proc.is_on_top());
+        assert_eq!(proc.place().unwrap(), Place::OnTop);
+        assert!(!proc.is_dead());
         let stranger = MountId {
             mount: root.mount,
             ..proc.clone()
         };
+        assert!(!stranger.is_dead());
         stranger.unmount().unwrap();
         assert_eq!(MountId::at(Path::new("/proc")).unwrap(), Some(proc));
     }

@@ -24,7 +24,7 @@ const TICK: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_millis(200);
 
 /// When a request has waited long enough.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Limit {
     /// So long after it came in.
     Total(Duration),
@@ -37,7 +37,7 @@ pub(super) enum Limit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum GivenUp {
     /// The limit has passed: ETIMEDOUT.
-    Overdue(Duration),
+    Overdue(Limit),
     /// The caller was told to stop, or is gone: EINTR.
     Interrupted,
 }
@@ -182,10 +182,10 @@ fn check(
         let call = request.call();
         let age = now.saturating_duration_since(one.request.since());
         let committing = matches!(one.limit, Limit::Stalled(_));
-        let verdict = if let Some(limit) = one.overdue(now, age, || {
+        let verdict = if one.overdue(now, age, || {
             *progress.get_or_insert_with(|| (senses.progress)())
         }) {
-            GivenUp::Overdue(limit)
+            GivenUp::Overdue(one.limit)
         } else if call.caller != 0
             && age >= GRACE
             && *asked
@@ -204,24 +204,19 @@ fn check(
 }
 
 impl Watched {
-    /// The limit that has passed, if it has.
-    fn overdue(
-        &mut self,
-        now: Instant,
-        age: Duration,
-        progress: impl FnOnce() -> u64,
-    ) -> Option<Duration> {
+    /// Whether the limit has passed.
+    fn overdue(&mut self, now: Instant, age: Duration, progress: impl FnOnce() -> u64) -> bool {
         match self.limit {
-            Limit::Total(limit) => (age >= limit).then_some(limit),
+            Limit::Total(limit) => age >= limit,
             Limit::Stalled(limit) => {
                 let progress = progress();
                 match self.moved {
                     Some((seen, at)) if seen == progress => {
-                        (now.saturating_duration_since(at) >= limit).then_some(limit)
+                        now.saturating_duration_since(at) >= limit
                     }
                     _ => {
                         self.moved = Some((progress, now));
-                        None
+                        false
                     }
                 }
             }
@@ -336,7 +331,7 @@ mod tests {
             assert_eq!(errno.recv_timeout(20 * SECOND), Ok(libc::ETIMEDOUT));
             assert_eq!(
                 told.recv_timeout(20 * SECOND),
-                Ok(("read", GivenUp::Overdue(Duration::ZERO)))
+                Ok(("read", GivenUp::Overdue(Limit::Total(Duration::ZERO))))
             );
         }
     }
