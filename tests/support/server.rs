@@ -11,9 +11,10 @@ pub enum Brand {
     Vsftpd,
     /// As Debian configures it: APPE and REST+STOR are refused with 451.
     Proftpd,
-    /// REST+STOR cuts the file; listings end after 10,000 names.
+    /// REST+STOR cuts the file; listings end after 10,000 entries, with a 226 that says so; blanks at
+    /// both ends of a new name are changed.
     PureFtpd,
-    /// Names must be UTF-8.
+    /// Names must be UTF-8: others are accepted and stored as something else.
     Pyftpdlib,
     /// libunftp: no pipelining, no SITE CHMOD, no MFMT, one error text for everything.
     Embedded,
@@ -63,6 +64,11 @@ impl Brand {
     /// Accepts APPE on an existing file (ProFTPD only with `FTPFS_APPEND`).
     pub fn appends(self) -> bool {
         self != Brand::Proftpd
+    }
+
+    /// Stores names with blanks at their ends as they are.
+    pub fn keeps_blanks(self) -> bool {
+        self != Brand::PureFtpd
     }
 
     /// Stores and lists names that are not UTF-8.
