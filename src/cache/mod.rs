@@ -1,1 +1,7 @@
 //! What we remember of the server, and for how long.
+
+mod block;
+mod readahead;
+
+pub use block::{BlockCache, ContentId};
+pub use readahead::ReadaheadWindow;

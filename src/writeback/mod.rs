@@ -1,1 +1,7 @@
 //! What the server does not have yet.
+
+mod ranges;
+mod staging;
+
+pub use ranges::ByteRanges;
+pub use staging::StagingArea;
