@@ -20,6 +20,12 @@ pub struct Workers {
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
+impl std::fmt::Debug for Workers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Workers").finish_non_exhaustive()
+    }
+}
+
 struct Shared {
     queue: Mutex<Queue>,
     wake: Condvar,

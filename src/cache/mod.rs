@@ -2,6 +2,12 @@
 
 mod block;
 mod readahead;
+mod reader;
+mod listing;
+mod own_time;
 
 pub use block::{BlockCache, ContentId};
+pub use listing::{Entries, ListingCache, Remembered};
+pub use own_time::OwnTime;
 pub use readahead::ReadaheadWindow;
+pub use reader::{Done, FileReader, ReadContext, ReadError};

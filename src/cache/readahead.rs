@@ -49,6 +49,11 @@ impl ReadaheadWindow {
         }
     }
 
+    /// The end of the furthest read of the present sequence.
+    pub fn front(&self) -> u64 {
+        self.front
+    }
+
     /// Fetch up to this offset.
     pub fn target(&self) -> u64 {
         if self.size == 0 {

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::writeback::UploadPolicy;
+
 /// Whom the files seem to belong to, and which mode bits are taken away.
 #[derive(Debug, Clone)]
 pub struct OwnerConfig {
@@ -21,19 +23,6 @@ pub struct OwnerConfig {
 pub struct StagingConfig {
     /// A directory on a real disk; made (mode 0700) when it is first needed.
     pub directory: PathBuf,
-}
-
-/// How the content of a file reaches the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum UploadPolicy {
-    /// A new file under its name, an existing one replaced through a temporary name; appends and
-    /// patches in place where the server can.
-    #[default]
-    Auto,
-    /// Always through a temporary name, new files too; never in place.
-    Atomic,
-    /// Always under the file's own name.
-    InPlace,
 }
 
 /// What the file system has to be told once.

@@ -1,11 +1,159 @@
 //! The file system, without the kernel.
+//!
+//! Locks, in the order in which they are taken; none but a stream's own is held over the network:
+//! `FtpFs::files` (tables of open files and handles) -> `OpenFile::state` (one open file) ->
+//! `FileWriter`/`FileReader` `stream` then `state` -> `FtpFs::inodes` -> listings and blocks. A lock is taken
+//! alone wherever that is possible; what is needed is copied out first.
 
 mod error;
 mod config;
-mod api;
+mod types;
+mod attr;
+mod link;
+mod inode;
+mod open_file;
+mod lookup;
+mod directory;
+mod setattr;
+mod change;
+mod rename;
+mod open;
+mod io;
+mod tidy;
 
-pub use api::{
-    DirEntry, DrainReport, FtpFs, Looked, NewAttributes, Opened, ReadDone, Space, TimeChange, Wait,
-};
-pub use config::{FsConfig, OwnerConfig, StagingConfig, UploadPolicy};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use parking_lot::Mutex;
+
+pub use crate::writeback::UploadPolicy;
+pub use config::{FsConfig, OwnerConfig, StagingConfig};
 pub use error::FsError;
+pub use types::{
+    DirEntry, DrainReport, Looked, NewAttributes, Opened, ReadDone, Space, TimeChange, Wait,
+};
+
+use crate::cache::{BlockCache, ListingCache, ReadContext};
+use crate::ftp::RemotePath;
+use crate::remote::{Remote, TemporaryNames};
+use crate::workers::Workers;
+use crate::writeback::{StagingArea, UNKNOWN_MODE, WriteContext};
+use directory::Snapshot;
+use inode::InodeTable;
+use open_file::Files;
+
+/// What statfs says where the server says nothing: 1 TiB, so that no program believes the disk full.
+const UNKNOWN_SPACE: u64 = 1 << 40;
+
+/// Below this a cache could not hold what a few readers have in flight.
+const LEAST_CACHE: u64 = 4 << 20;
+
+/// The file system. Every method may be called from many threads at once; those without a
+/// [`Wait`] argument say themselves whether they may wait for the server.
+#[derive(Debug)]
+pub struct FtpFs {
+    config: FsConfig,
+    root: RemotePath,
+    remote: Arc<Remote>,
+    workers: Arc<Workers>,
+    listings: ListingCache,
+    reading: ReadContext,
+    writing: Arc<WriteContext>,
+    temporary: Arc<TemporaryNames>,
+    /// Guards numbers and names.
+    inodes: Mutex<InodeTable>,
+    /// Guards which files are open, and by which handles.
+    files: Mutex<Files>,
+    /// Guards directory snapshots by handle.
+    snapshots: Mutex<HashMap<u64, Arc<Snapshot>>>,
+    next_number: AtomicU64,
+    mounted: SystemTime,
+    free_space: AtomicU64,
+    /// The mode that the server gives to new directories.
+    new_directory_mode: AtomicU32,
+    told_chmod: AtomicBool,
+    told_chown: AtomicBool,
+    told_utimes: AtomicBool,
+}
+
+impl FtpFs {
+    /// The root directory of the mount is `root` on the server. Background work (reading ahead,
+    /// uploads, late commits) runs on `workers`. Does not touch the network.
+    pub fn new(
+        remote: Arc<Remote>,
+        root: RemotePath,
+        config: FsConfig,
+        workers: Arc<Workers>,
+    ) -> Arc<Self> {
+        let temporary = Arc::new(TemporaryNames::new(config.mount_id));
+        let cache_size = config.cache_size.max(LEAST_CACHE);
+        let reading = ReadContext {
+            remote: Arc::clone(&remote),
+            blocks: Arc::new(BlockCache::new(cache_size)),
+            workers: Arc::clone(&workers),
+            // A reader ahead by more than the cache holds would throw away what it fetched.
+            readahead: config.readahead.min(cache_size / 4),
+        };
+        let writing = WriteContext {
+            remote: Arc::clone(&remote),
+            workers: Arc::clone(&workers),
+            area: StagingArea::new(config.staging.directory.clone()),
+            policy: config.upload,
+            temporary: Arc::clone(&temporary),
+            strict: config.strict,
+            progress: Arc::default(),
+            new_file_mode: AtomicU32::new(UNKNOWN_MODE),
+        };
+        let fs = Arc::new(Self {
+            listings: ListingCache::new(Arc::clone(&remote), Arc::clone(&temporary)),
+            inodes: Mutex::new(InodeTable::new(root.clone())),
+            config,
+            root,
+            remote,
+            workers,
+            reading,
+            writing: Arc::new(writing),
+            temporary,
+            files: Mutex::default(),
+            snapshots: Mutex::default(),
+            next_number: AtomicU64::new(1),
+            mounted: SystemTime::now(),
+            free_space: AtomicU64::new(UNKNOWN_SPACE),
+            new_directory_mode: AtomicU32::new(UNKNOWN_MODE),
+            told_chmod: AtomicBool::new(false),
+            told_chown: AtomicBool::new(false),
+            told_utimes: AtomicBool::new(false),
+        });
+        fs.start_tidying();
+        fs
+    }
+
+    /// The path of an inode for log lines; `None` once it has no name.
+    pub fn path_of(&self, ino: u64) -> Option<RemotePath> {
+        self.inodes.lock().path(ino)
+    }
+
+    /// Counts pieces of transfers: as long as it moves, a FLUSH that waits is not stuck.
+    pub fn progress(&self) -> u64 {
+        self.writing.progress.load(Ordering::Relaxed)
+    }
+
+    fn path(&self, ino: u64) -> Result<RemotePath, FsError> {
+        self.path_of(ino).ok_or(FsError::Errno(libc::ESTALE))
+    }
+
+    /// Handles and contents: never 0, never used again.
+    fn new_number(&self) -> u64 {
+        self.next_number.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn may_change(&self) -> Result<(), FsError> {
+        if self.config.read_only {
+            Err(FsError::Errno(libc::EROFS))
+        } else {
+            Ok(())
+        }
+    }
+}

@@ -6,17 +6,19 @@ mod retry;
 mod settle;
 mod download;
 mod upload;
+mod temporary;
 mod list;
 mod zone;
 mod attributes;
 mod namespace;
 
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use download::Download;
 pub use error::{ErrorKind, RemoteError};
 pub use list::Listing;
+pub use temporary::TemporaryNames;
 pub use upload::{Upload, UploadMode};
 
 use crate::ftp::{FtpError, LoginConfig, RemotePath};
@@ -30,6 +32,19 @@ pub struct FileVersion {
     pub size: u64,
     /// To the second or better; `None` if the server has no MDTM.
     pub modified: Option<SystemTime>,
+}
+
+impl FileVersion {
+    /// Whether both can be the same content: equal sizes, and equal times to the second, the
+    /// precision of MDTM, where both have one.
+    pub fn agrees_with(self, other: Self) -> bool {
+        let second = |t: SystemTime| t.duration_since(UNIX_EPOCH).map(|d| d.as_secs()).unwrap_or(0);
+        self.size == other.size
+            && match (self.modified, other.modified) {
+                (Some(a), Some(b)) => second(a) == second(b),
+                _ => true,
+            }
+    }
 }
 
 /// The server.

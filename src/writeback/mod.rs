@@ -1,7 +1,54 @@
-//! What the server does not have yet.
+//! What the server does not have yet: the life of written data, from write(2) to the final reply.
 
 mod ranges;
 mod staging;
+mod writer;
+mod commit;
+mod send;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 pub use ranges::ByteRanges;
-pub use staging::StagingArea;
+pub use staging::{StagedBytes, StagingArea};
+pub use writer::{Committed, FileWriter, WriteError, WriteRead};
+
+use crate::remote::{Remote, TemporaryNames};
+use crate::workers::Workers;
+
+/// How the content of a file reaches the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UploadPolicy {
+    /// A new file under its name, an existing one replaced through a temporary name; appends in
+    /// place where the server can.
+    #[default]
+    Auto,
+    /// Always through a temporary name, new files too; never in place.
+    Atomic,
+    /// Always under the file's own name.
+    InPlace,
+}
+
+/// What all writers of a mount share.
+#[derive(Debug)]
+pub struct WriteContext {
+    /// The server.
+    pub remote: Arc<Remote>,
+    /// Where uploads run beside the writing program.
+    pub workers: Arc<Workers>,
+    /// Local bytes.
+    pub area: Arc<StagingArea>,
+    /// How content reaches the server.
+    pub policy: UploadPolicy,
+    /// Names for uploads that are renamed when they are complete.
+    pub temporary: Arc<TemporaryNames>,
+    /// chmod and utimes that the server cannot do are errors.
+    pub strict: bool,
+    /// Counts pieces sent and fetched: as long as it moves, a commit is not stuck.
+    pub progress: Arc<AtomicU64>,
+    /// The mode that the server gives to new files, learned from the first one; [`UNKNOWN_MODE`] before.
+    pub new_file_mode: AtomicU32,
+}
+
+/// No mode has been learned yet.
+pub const UNKNOWN_MODE: u32 = u32::MAX;

@@ -51,7 +51,7 @@ impl StagingArea {
 
 /// Bytes at offsets; what was never written reads as zeros.
 #[derive(Debug)]
-pub struct StagingFile {
+pub(super) struct StagingFile {
     area: Arc<StagingArea>,
     content: Content,
 }
@@ -69,7 +69,7 @@ impl StagingFile {
     ///
     /// # Errors
     /// The local disk refuses a file.
-    pub fn new(area: &Arc<StagingArea>) -> io::Result<Self> {
+    pub(super) fn new(area: &Arc<StagingArea>) -> io::Result<Self> {
         let content = if area.reserve_memory() {
             Content::Memory(Vec::new())
         } else {
@@ -85,7 +85,7 @@ impl StagingFile {
     ///
     /// # Errors
     /// The local disk is full or fails.
-    pub fn write(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {
+    pub(super) fn write(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {
         let end = offset.saturating_add(data.len() as u64);
         if end > MEMORY_PER_FILE {
             self.move_to_disk()?;
@@ -107,7 +107,7 @@ impl StagingFile {
     ///
     /// # Errors
     /// The local disk fails.
-    pub fn truncate(&mut self, size: u64) -> io::Result<()> {
+    pub(super) fn truncate(&mut self, size: u64) -> io::Result<()> {
         match &mut self.content {
             Content::Memory(bytes) => bytes.truncate(index(size.min(bytes.len() as u64))),
             Content::Disk(file) => {
@@ -121,7 +121,7 @@ impl StagingFile {
 
     /// A view for reading, which stays valid without the lock that guards this file. Bytes in
     /// `offset..offset + length` are as they are now, or newer.
-    pub fn view(&self, offset: u64, length: usize) -> StagedBytes {
+    pub(super) fn view(&self, offset: u64, length: usize) -> StagedBytes {
         match &self.content {
             Content::Disk(file) => StagedBytes::Disk {
                 file: Arc::clone(file),

@@ -1,0 +1,337 @@
+//! `ListingCache`: what the directories of the server hold, each asked for once until it expires.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use lru::LruCache;
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use super::own_time::{OwnTime, keep_known_times, missing_times};
+use crate::ftp::RemotePath;
+use crate::ftp::listing::{Entry, Modified, Precision};
+use crate::remote::{ErrorKind, Remote, RemoteError, TemporaryNames};
+
+/// Entries of all listings together. About 30 MB; the directory used last is kept whatever its size.
+const MAX_ENTRIES: usize = 200_000;
+
+/// Exact times are asked for in directories of at most this many files: one batch of a round trip
+/// or two.
+const MAX_EXACT_TIMES: usize = 1000;
+
+/// An entry as it is remembered.
+#[derive(Debug, Clone)]
+pub struct Remembered {
+    /// As the server listed it, or as our own change made it.
+    pub entry: Entry,
+    /// The time of our own write, shown as long as the server's listing does not contradict it.
+    pub own: Option<OwnTime>,
+}
+
+/// The entries of a directory by name.
+pub type Entries = BTreeMap<Vec<u8>, Remembered>;
+
+/// Listings of directories, with expiry. Threads that want the same one at the same time share
+/// one request; our own changes are edits, also of a listing that is on its way.
+#[derive(Debug)]
+pub struct ListingCache {
+    remote: Arc<Remote>,
+    temporary: Arc<TemporaryNames>,
+    /// Guards the map of directories; held for a look-up only, never with a directory's own lock
+    /// wanted inside, nor over the network.
+    directories: Mutex<LruCache<RemotePath, Arc<Directory>>>,
+}
+
+#[derive(Debug, Default)]
+struct Directory {
+    /// Guards one directory's entries; never held over the network.
+    state: Mutex<State>,
+    loaded: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    known: Option<Known>,
+    /// Present while a thread asks the server: our own changes since it began.
+    loading: Option<Vec<Change>>,
+    /// How many requests have ended, and how the last one did.
+    requests: u64,
+    failure: Option<Arc<RemoteError>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    entries: Entries,
+    /// When the server was asked.
+    asked: Instant,
+    /// The same by the wall clock.
+    fetched: SystemTime,
+    /// The server has contradicted it since.
+    expired: bool,
+}
+
+/// One of our own changes to a directory, after the server has confirmed it.
+#[derive(Debug, Clone)]
+enum Change {
+    Put(Box<Remembered>),
+    Remove(Vec<u8>),
+}
+
+impl ListingCache {
+    /// Asks `remote`; hides the names that `temporary` made.
+    pub fn new(remote: Arc<Remote>, temporary: Arc<TemporaryNames>) -> Self {
+        Self {
+            remote,
+            temporary,
+            directories: Mutex::new(LruCache::unbounded()),
+        }
+    }
+
+    /// Looks at a listing that is at most `max_age` old, if there is one in memory. `look` is also
+    /// told how old it is.
+    pub fn peek<R>(
+        &self,
+        dir: &RemotePath,
+        max_age: Duration,
+        look: impl FnOnce(&Entries, Duration) -> R,
+    ) -> Option<R> {
+        let directory = Arc::clone(self.directories.lock().get(dir)?);
+        let state = directory.state.lock();
+        let known = state.known.as_ref().filter(|known| !known.expired)?;
+        let age = known.asked.elapsed();
+        (age <= max_age).then(|| look(&known.entries, age))
+    }
+
+    /// Looks at a listing that is at most `max_age` old, asking the server if need be.
+    ///
+    /// # Errors
+    /// What the server or the way to it said.
+    pub fn get<R>(
+        &self,
+        dir: &RemotePath,
+        max_age: Duration,
+        look: impl FnOnce(&Entries, Duration) -> R,
+    ) -> Result<R, Arc<RemoteError>> {
+        let oldest = Instant::now().checked_sub(max_age);
+        let directory = Arc::clone(
+            self.directories
+                .lock()
+                .get_or_insert(dir.clone(), Arc::default),
+        );
+        let mut state = directory.state.lock();
+        loop {
+            if let Some(known) = &state.known
+                && !known.expired
+                && oldest.is_none_or(|oldest| known.asked >= oldest)
+            {
+                return Ok(look(&known.entries, known.asked.elapsed()));
+            }
+            if state.loading.is_none() {
+                state.loading = Some(Vec::new());
+                drop(state);
+                state = self.load(dir, &directory);
+            } else {
+                let seen = state.requests;
+                while state.requests == seen && state.loading.is_some() {
+                    directory.loaded.wait(&mut state);
+                }
+            }
+            if let Some(failure) = &state.failure {
+                return Err(Arc::clone(failure));
+            }
+        }
+    }
+
+    /// Our own change: `entry` is there now, new or other than before. With `own`, its time is the
+    /// one that was shown while it was written.
+    pub fn put(&self, dir: &RemotePath, entry: Entry, own: Option<OwnTime>) {
+        self.change(dir, Change::Put(Box::new(Remembered { entry, own })));
+    }
+
+    /// Our own change: `name` is gone.
+    pub fn remove(&self, dir: &RemotePath, name: &[u8]) {
+        self.change(dir, Change::Remove(name.to_vec()));
+    }
+
+    /// Our own change: `dir` was just made, so it is empty.
+    pub fn put_empty(&self, dir: &RemotePath) {
+        let known = Known {
+            entries: Entries::new(),
+            asked: Instant::now(),
+            fetched: SystemTime::now(),
+            expired: false,
+        };
+        let state = State {
+            known: Some(known),
+            ..State::default()
+        };
+        let directory = Directory {
+            state: Mutex::new(state),
+            loaded: Condvar::new(),
+        };
+        self.directories
+            .lock()
+            .put(dir.clone(), Arc::new(directory));
+    }
+
+    /// The server contradicted what we know of `dir`: ask it at the next look.
+    pub fn expire(&self, dir: &RemotePath) {
+        if let Some(directory) = self.directories.lock().peek(dir).cloned()
+            && let Some(known) = &mut directory.state.lock().known
+        {
+            known.expired = true;
+        }
+    }
+
+    /// Forgets a directory and everything below it.
+    pub fn forget_tree(&self, path: &RemotePath) {
+        let mut directories = self.directories.lock();
+        let below: Vec<_> = directories
+            .iter()
+            .map(|(k, _)| k)
+            .filter(|k| k.starts_with(path))
+            .cloned()
+            .collect();
+        for key in below {
+            directories.pop(&key);
+        }
+    }
+
+    /// Forgets everything.
+    pub fn clear(&self) {
+        self.directories.lock().clear();
+    }
+
+    fn change(&self, dir: &RemotePath, change: Change) {
+        let Some(directory) = self.directories.lock().peek(dir).cloned() else {
+            return;
+        };
+        let mut state = directory.state.lock();
+        if let Some(log) = &mut state.loading {
+            log.push(change.clone());
+        }
+        if let Some(known) = &mut state.known {
+            change.apply(&mut known.entries);
+        }
+    }
+
+    /// Asks the server, without any lock, and lets everybody know.
+    fn load<'a>(&self, dir: &RemotePath, directory: &'a Directory) -> MutexGuard<'a, State> {
+        let guard = EndLoading(directory);
+        let asked = Instant::now();
+        let outcome = self.remote.list(dir).map(|listing| {
+            let mut entries: Entries = listing
+                .entries
+                .into_iter()
+                .filter(|entry| !self.temporary.is_ours(&entry.name))
+                .map(|entry| (entry.name.clone(), Remembered { entry, own: None }))
+                .collect();
+            if let Some(old) = &directory.state.lock().known {
+                keep_known_times(&mut entries, &old.entries, old.fetched);
+            }
+            self.make_times_exact(dir, &mut entries);
+            (entries, listing.fetched)
+        });
+        std::mem::forget(guard);
+        let mut state = directory.state.lock();
+        let changes = state.loading.take().unwrap_or_default();
+        state.requests += 1;
+        match outcome {
+            Ok((mut entries, fetched)) => {
+                changes
+                    .into_iter()
+                    .for_each(|change| change.apply(&mut entries));
+                state.known = Some(Known {
+                    entries,
+                    asked,
+                    fetched,
+                    expired: false,
+                });
+                state.failure = None;
+            }
+            Err(error) => {
+                if error.kind() == ErrorKind::NotFound {
+                    state.known = None;
+                }
+                state.failure = Some(Arc::new(error));
+            }
+        }
+        directory.loaded.notify_all();
+        drop(state);
+        self.evict(dir);
+        directory.state.lock()
+    }
+
+    /// LIST tells minutes or days; where one batch can tell the seconds of all files, it is sent.
+    fn make_times_exact(&self, dir: &RemotePath, entries: &mut Entries) {
+        let coarse = missing_times(entries);
+        if coarse.is_empty() || coarse.len() > MAX_EXACT_TIMES {
+            return;
+        }
+        let paths: Vec<_> = coarse
+            .iter()
+            .filter_map(|name| dir.join(name).ok())
+            .collect();
+        match self.remote.modified_times(&paths) {
+            Ok(times) => {
+                for (path, time) in paths.iter().zip(times) {
+                    if let (Some(found), Some(time)) = (entries.get_mut(path.name()), time) {
+                        found.entry.modified = Some(Modified {
+                            time,
+                            precision: Precision::Second,
+                        });
+                    }
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::Unsupported => {}
+            Err(error) => log::debug!("exact times of {dir} stay unknown: {error}"),
+        }
+    }
+
+    fn evict(&self, keep: &RemotePath) {
+        let mut directories = self.directories.lock();
+        let size = |d: &Arc<Directory>| {
+            d.state
+                .lock()
+                .known
+                .as_ref()
+                .map_or(1, |k| k.entries.len() + 1)
+        };
+        let mut total: usize = directories.iter().map(|(_, d)| size(d)).sum();
+        while total > MAX_ENTRIES && directories.len() > 1 {
+            match directories.peek_lru() {
+                Some((path, _)) if path != keep => {}
+                _ => break,
+            }
+            let Some((_, oldest)) = directories.pop_lru() else {
+                break;
+            };
+            total -= size(&oldest);
+        }
+    }
+}
+
+impl Change {
+    fn apply(self, entries: &mut Entries) {
+        match self {
+            Self::Put(remembered) => {
+                entries.insert(remembered.entry.name.clone(), *remembered);
+            }
+            Self::Remove(name) => {
+                entries.remove(&name);
+            }
+        }
+    }
+}
+
+/// A defect while loading must not leave the others waiting for ever.
+struct EndLoading<'a>(&'a Directory);
+
+impl Drop for EndLoading<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock();
+        state.loading = None;
+        state.requests += 1;
+        self.0.loaded.notify_all();
+    }
+}

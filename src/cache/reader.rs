@@ -1,0 +1,574 @@
+//! `FileReader`: reads of one open file, served from blocks, filled by one stream.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::block::BLOCK;
+use super::{BlockCache, ContentId, ReadaheadWindow};
+use crate::ftp::RemotePath;
+use crate::remote::{Download, ErrorKind, FileVersion, Remote, RemoteError};
+use crate::workers::Workers;
+
+/// A running download is read on through a gap of at most this many bytes: that is cheaper than the
+/// round trips and the slow start of a new one.
+const READ_THROUGH: u64 = 512 << 10;
+
+/// Where somebody else waits for a session, a stream that has delivered this much gives its own up.
+const QUANTUM: u64 = 1 << 20;
+
+/// Why a read failed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ReadError {
+    /// The server, or the way to it.
+    #[error(transparent)]
+    Remote(Arc<RemoteError>),
+    /// The file was deleted or replaced through this mount, and what was not fetched before is gone.
+    #[error("the file was deleted or replaced while it was open")]
+    Gone,
+    /// The file on the server is no longer the one that was opened.
+    #[error("the file changed on the server while it was open")]
+    Changed,
+}
+
+/// Takes the bytes of a read. Called once.
+pub type Done = Box<dyn FnOnce(Result<&[u8], ReadError>) + Send>;
+
+/// What all readers of a mount share.
+#[derive(Debug, Clone)]
+pub struct ReadContext {
+    /// The server.
+    pub remote: Arc<Remote>,
+    /// Blocks of all files.
+    pub blocks: Arc<BlockCache>,
+    /// Where streams are read.
+    pub workers: Arc<Workers>,
+    /// The largest window of one reader, in bytes.
+    pub readahead: u64,
+}
+
+/// Reads of one content of one file.
+///
+/// A read that memory can answer is answered by the caller. All others wait in a list that one job
+/// on a worker serves: it reads the file's one download on, block by block, and answers whoever
+/// has got all his bytes. When nobody waits and enough is read ahead, the job ends and the
+/// download rests until it is wanted again, reclaimed, or old.
+pub struct FileReader {
+    context: ReadContext,
+    content: ContentId,
+    version: Option<FileVersion>,
+    /// Taken by callers for a moment; never held while the network is used.
+    state: Mutex<State>,
+    /// Taken by workers only, over the stream's I/O; before `state`.
+    stream: Mutex<Stream>,
+}
+
+struct State {
+    path: RemotePath,
+    window: ReadaheadWindow,
+    /// Everything in front of this that the window wants has been fetched.
+    fetched: u64,
+    waiters: VecDeque<Waiter>,
+    /// A job runs or is queued.
+    filling: bool,
+    /// The path no longer leads to this content.
+    detached: bool,
+    /// A first download has been begun: the next one must check that it is the same file.
+    begun: bool,
+    /// The end of a file whose size was not known in advance.
+    end: Option<u64>,
+    /// Blocks that must outlive the cache's own judgement: of a file that is about to be deleted.
+    pinned: Vec<(u64, Vec<u8>)>,
+}
+
+struct Waiter {
+    offset: u64,
+    length: usize,
+    bytes: Vec<u8>,
+    done: Done,
+}
+
+impl Waiter {
+    /// The first byte that is still missing.
+    fn need(&self) -> u64 {
+        self.offset + self.bytes.len() as u64
+    }
+
+    fn missing(&self) -> usize {
+        self.length - self.bytes.len()
+    }
+}
+
+struct Stream {
+    download: Option<Download>,
+    /// The block that is being filled: `filled` bytes of `building` are true, beginning at
+    /// `building_at` in the file.
+    building: Vec<u8>,
+    building_at: u64,
+    filled: usize,
+    /// Bytes that the present download has delivered.
+    delivered: u64,
+    used: Instant,
+}
+
+impl std::fmt::Debug for FileReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FileReader")
+            .field("content", &self.content)
+            .finish_non_exhaustive()
+    }
+}
+
+impl FileReader {
+    /// Reads of the file that is at `path` and was `version` when it was opened. Without a
+    /// version, its end is where the server says it is.
+    pub fn new(
+        context: ReadContext,
+        path: RemotePath,
+        content: ContentId,
+        version: Option<FileVersion>,
+    ) -> Arc<Self> {
+        let window = ReadaheadWindow::new(context.readahead);
+        Arc::new(Self {
+            context,
+            content,
+            version,
+            state: Mutex::new(State {
+                path,
+                window,
+                fetched: 0,
+                waiters: VecDeque::new(),
+                filling: false,
+                detached: false,
+                begun: false,
+                end: None,
+                pinned: Vec::new(),
+            }),
+            stream: Mutex::new(Stream {
+                download: None,
+                building: Vec::new(),
+                building_at: 0,
+                filled: 0,
+                delivered: 0,
+                used: Instant::now(),
+            }),
+        })
+    }
+
+    /// The content that is read.
+    pub fn content(&self) -> ContentId {
+        self.content
+    }
+
+    /// What the file was when it was opened.
+    pub fn version(&self) -> Option<FileVersion> {
+        self.version
+    }
+
+    /// Reads `length` bytes from `offset` on, fewer only at the end of the file. Never waits: `done`
+    /// is called at once or by a worker.
+    pub fn read(self: &Arc<Self>, offset: u64, length: u32, done: Done) {
+        let length = self.clip(offset, length);
+        if length == 0 {
+            return done(Ok(&[]));
+        }
+        if let Some(block) = self.context.blocks.get(self.content, offset)
+            && let Some(bytes) = block.bytes(offset, length)
+            && bytes.len() == length
+        {
+            done(Ok(bytes));
+            self.record(offset, length);
+            return;
+        }
+        let mut waiter = Waiter {
+            offset,
+            length,
+            bytes: Vec::with_capacity(length),
+            done,
+        };
+        self.advance(&mut waiter, None);
+        if waiter.missing() == 0 {
+            (waiter.done)(Ok(&waiter.bytes));
+            self.record(offset, length);
+            return;
+        }
+        let mut state = self.state.lock();
+        state.window.record(offset, length as u64);
+        // A miss: whatever was fetched, it was not this.
+        state.fetched = offset;
+        state.waiters.push_back(waiter);
+        self.start_filling(&mut state);
+    }
+
+    /// The file is elsewhere now.
+    pub fn set_path(&self, path: RemotePath) {
+        self.state.lock().path = path;
+    }
+
+    /// The path leads to another content from now on, or to none: a running download goes on, a new
+    /// one fails with [`ReadError::Gone`].
+    pub fn detach(&self) {
+        self.state.lock().detached = true;
+    }
+
+    /// Fetches the whole file and keeps it as long as this reader lives. For a small file that is about
+    /// to be deleted or replaced while somebody has it open. May wait.
+    ///
+    /// # Errors
+    /// The file could not be read to its end.
+    pub fn keep_all(&self) -> Result<(), ReadError> {
+        let Some(version) = self.version else {
+            return Ok(());
+        };
+        let mut stream = self.stream.lock();
+        let mut at = 0;
+        let mut pinned = Vec::new();
+        while at < version.size {
+            if let Some(bytes) = self.known(at, usize::try_from(BLOCK).unwrap_or(0), Some(&stream))
+            {
+                at += bytes.len() as u64;
+                pinned.push((at - bytes.len() as u64, bytes));
+            } else {
+                self.fetch(&mut stream, at)?;
+            }
+        }
+        self.finish_at_end(&mut stream);
+        self.state.lock().pinned = pinned;
+        Ok(())
+    }
+
+    /// Gives the session of a resting download back, if there is one. Never waits.
+    pub fn reclaim(&self) -> bool {
+        self.stream
+            .try_lock()
+            .is_some_and(|mut stream| self.give_up(&mut stream))
+    }
+
+    /// Gives the session back if the download has rested for longer than `rest`. Never waits.
+    pub fn reclaim_if_older(&self, rest: Duration) -> bool {
+        self.stream
+            .try_lock()
+            .is_some_and(|mut stream| stream.used.elapsed() > rest && self.give_up(&mut stream))
+    }
+
+    fn clip(&self, offset: u64, length: u32) -> usize {
+        let end = match self.version {
+            Some(version) => Some(version.size),
+            None => self.state.lock().end,
+        };
+        let length = u64::from(length);
+        let left = end.map_or(length, |end| length.min(end.saturating_sub(offset)));
+        usize::try_from(left).unwrap_or(usize::MAX)
+    }
+
+    /// Takes note of a read that memory answered, and fetches ahead if it is time to.
+    fn record(self: &Arc<Self>, offset: u64, length: usize) {
+        let mut state = self.state.lock();
+        state.window.record(offset, length as u64);
+        let target = self.target(&state);
+        // Half a window is left before the next job: one job for many reads.
+        let front = offset + length as u64;
+        if state.fetched < target
+            && state.fetched.saturating_sub(front) * 2 <= target - front.min(target)
+        {
+            self.start_filling(&mut state);
+        }
+    }
+
+    fn target(&self, state: &State) -> u64 {
+        let size = self.version.map(|v| v.size).or(state.end);
+        size.map_or(0, |size| state.window.target().min(size))
+    }
+
+    fn start_filling(self: &Arc<Self>, state: &mut State) {
+        if !state.filling {
+            state.filling = true;
+            let reader = Arc::clone(self);
+            self.context.workers.spawn(move || reader.fill());
+        }
+    }
+
+    /// The job: serves waiters and reads ahead until there is nothing to do.
+    fn fill(&self) {
+        // If this job dies by a defect, waiters must not wait for it for ever.
+        let _guard = FailOnUnwind(self);
+        let mut stream = self.stream.lock();
+        while let Some(goal) = self.next_goal(&mut stream) {
+            if let Err(error) = self.fetch(&mut stream, goal) {
+                self.fail_all(&error);
+            }
+        }
+    }
+
+    /// Answers everyone who has all his bytes, and says which byte is wanted next.
+    fn next_goal(&self, stream: &mut Stream) -> Option<u64> {
+        let mut state = self.state.lock();
+        let mut complete = Vec::new();
+        for mut waiter in std::mem::take(&mut state.waiters) {
+            self.advance_locked(&state, &mut waiter, Some(stream));
+            let at_end = state.end.is_some_and(|end| waiter.need() >= end);
+            if waiter.missing() == 0 || at_end {
+                complete.push(waiter);
+            } else {
+                state.waiters.push_back(waiter);
+            }
+        }
+        if !complete.is_empty() {
+            drop(state);
+            for waiter in complete {
+                (waiter.done)(Ok(&waiter.bytes));
+            }
+            self.finish_at_end(stream);
+            state = self.state.lock();
+        }
+        let contended = self.context.remote.is_contended();
+        if let Some(first) = state.waiters.front().map(Waiter::need) {
+            if contended && stream.delivered >= QUANTUM {
+                self.give_up(stream);
+            }
+            let near = first.saturating_sub(2 * READ_THROUGH)..=first;
+            return state
+                .waiters
+                .iter()
+                .map(Waiter::need)
+                .filter(|need| near.contains(need))
+                .min();
+        }
+        if !contended
+            && !state.detached
+            && let Some(gap) = self.next_gap(&mut state, stream)
+        {
+            return Some(gap);
+        }
+        if contended {
+            self.give_up(stream);
+        }
+        state.filling = false;
+        None
+    }
+
+    /// The first byte that the window wants and memory does not have.
+    fn next_gap(&self, state: &mut State, stream: &Stream) -> Option<u64> {
+        let target = self.target(state);
+        let mut at = state.fetched.max(state.window.front());
+        while at < target {
+            match self.known_length(at, stream) {
+                0 => {
+                    state.fetched = at;
+                    return Some(at);
+                }
+                n => at += n,
+            }
+        }
+        state.fetched = at;
+        None
+    }
+
+    fn known_length(&self, at: u64, stream: &Stream) -> u64 {
+        if let Some(bytes) = stream.bytes(at, usize::MAX) {
+            return bytes.len() as u64;
+        }
+        let block = self.context.blocks.get(self.content, at);
+        block
+            .and_then(|b| b.bytes(at, usize::MAX).map(|bytes| bytes.len() as u64))
+            .unwrap_or(0)
+    }
+
+    /// Reads one piece of the stream such that `goal` comes nearer.
+    fn fetch(&self, stream: &mut Stream, goal: u64) -> Result<(), ReadError> {
+        let position = stream.download.as_ref().map(Download::position);
+        if !position.is_some_and(|at| at <= goal && goal - at <= READ_THROUGH) {
+            self.give_up(stream);
+            self.open(stream, goal)?;
+        }
+        let Some(download) = &mut stream.download else {
+            return Ok(());
+        };
+        if stream.filled == stream.building.len() {
+            let room = BLOCK - download.position() % BLOCK;
+            stream.building_at = download.position();
+            stream.building = vec![0; usize::try_from(room).unwrap_or(0)];
+            stream.filled = 0;
+        }
+        match download.read(&mut stream.building[stream.filled..]) {
+            Ok(0) => {
+                let end = download.position();
+                stream.download = None;
+                self.publish(stream);
+                if self.version.is_none() {
+                    self.state.lock().end = Some(end);
+                    Ok(())
+                } else {
+                    // With a known size nobody asks for bytes behind it: the file is shorter.
+                    Err(ReadError::Changed)
+                }
+            }
+            Ok(n) => {
+                stream.filled += n;
+                stream.delivered += n as u64;
+                stream.used = Instant::now();
+                if stream.filled == stream.building.len() {
+                    self.publish(stream);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                stream.download = None;
+                self.publish(stream);
+                Err(ReadError::Remote(Arc::new(error)))
+            }
+        }
+    }
+
+    fn open(&self, stream: &mut Stream, offset: u64) -> Result<(), ReadError> {
+        let (path, begun) = {
+            let mut state = self.state.lock();
+            if state.detached {
+                return Err(ReadError::Gone);
+            }
+            (
+                state.path.clone(),
+                std::mem::replace(&mut state.begun, true),
+            )
+        };
+        // What was read before came from the version that was opened; so must what follows.
+        if begun && let Some(opened) = self.version {
+            match self.context.remote.version(&path) {
+                Ok(now) if !opened.agrees_with(now) => return Err(ReadError::Changed),
+                Err(e) if e.kind() != ErrorKind::Unsupported => {
+                    return Err(ReadError::Remote(Arc::new(e)));
+                }
+                _ => {}
+            }
+        }
+        let download = Download::open(&self.context.remote, &path, offset, self.version);
+        stream.download = Some(download.map_err(|e| ReadError::Remote(Arc::new(e)))?);
+        stream.delivered = 0;
+        stream.used = Instant::now();
+        (stream.building, stream.filled) = (Vec::new(), 0);
+        Ok(())
+    }
+
+    /// All bytes have come and were handed out; only the server's final word is left. It frees the
+    /// session, and a file that goes on behind its size is another file.
+    fn finish_at_end(&self, stream: &mut Stream) {
+        let Some(version) = self.version else { return };
+        if stream
+            .download
+            .as_ref()
+            .is_none_or(|d| d.position() < version.size)
+        {
+            return;
+        }
+        self.publish(stream);
+        let Some(mut download) = stream.download.take() else {
+            return;
+        };
+        match download.read(&mut [0]) {
+            Ok(0) => {}
+            Ok(_) => self.detach(),
+            Err(error) if error.kind() == ErrorKind::Changed => self.detach(),
+            // Every byte that the file has was received: a lost final reply takes nothing away.
+            Err(error) => log::debug!("after the last byte of a download: {error}"),
+        }
+    }
+
+    /// Hands the block under construction to the cache.
+    fn publish(&self, stream: &mut Stream) {
+        let mut data = std::mem::take(&mut stream.building);
+        data.truncate(stream.filled);
+        stream.filled = 0;
+        self.context
+            .blocks
+            .insert(self.content, stream.building_at, data);
+    }
+
+    fn give_up(&self, stream: &mut Stream) -> bool {
+        self.publish(stream);
+        let Some(download) = stream.download.take() else {
+            return false;
+        };
+        download.abandon();
+        true
+    }
+
+    fn fail_all(&self, error: &ReadError) {
+        let waiters = std::mem::take(&mut self.state.lock().waiters);
+        for waiter in waiters {
+            (waiter.done)(Err(error.clone()));
+        }
+        // Reading ahead has no one to tell; it is tried again when somebody waits.
+        let mut state = self.state.lock();
+        state.fetched = u64::MAX;
+        let front = state.window.front();
+        state.window = ReadaheadWindow::new(self.context.readahead);
+        state.window.record(front, 0);
+    }
+
+    fn advance(&self, waiter: &mut Waiter, stream: Option<&Stream>) {
+        let state = self.state.lock();
+        self.advance_locked(&state, waiter, stream);
+    }
+
+    /// Gives a waiter what memory has of his bytes, up to the first that is missing.
+    fn advance_locked(&self, state: &State, waiter: &mut Waiter, stream: Option<&Stream>) {
+        while waiter.missing() > 0 {
+            let (need, missing) = (waiter.need(), waiter.missing());
+            if let Some(bytes) = stream.and_then(|s| s.bytes(need, missing)) {
+                waiter.bytes.extend_from_slice(bytes);
+            } else if let Some(block) = self.context.blocks.get(self.content, need)
+                && let Some(bytes) = block.bytes(need, missing)
+            {
+                waiter.bytes.extend_from_slice(bytes);
+            } else if let Some(bytes) = state.pinned(need, missing) {
+                waiter.bytes.extend_from_slice(bytes);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn known(&self, at: u64, length: usize, stream: Option<&Stream>) -> Option<Vec<u8>> {
+        let within = usize::try_from(BLOCK - at % BLOCK).unwrap_or(0).min(length);
+        if let Some(bytes) = stream.and_then(|s| s.bytes(at, within)) {
+            return Some(bytes.to_vec());
+        }
+        let block = self.context.blocks.get(self.content, at)?;
+        block.bytes(at, within).map(<[u8]>::to_vec)
+    }
+}
+
+impl State {
+    fn pinned(&self, at: u64, length: usize) -> Option<&[u8]> {
+        let next = self.pinned.partition_point(|(start, _)| *start <= at);
+        let (start, data) = self.pinned.get(next.checked_sub(1)?)?;
+        let from = usize::try_from(at - start).ok()?;
+        let bytes = data.get(from..)?;
+        (!bytes.is_empty()).then(|| &bytes[..bytes.len().min(length)])
+    }
+}
+
+impl Stream {
+    /// Bytes of the block under construction.
+    fn bytes(&self, at: u64, length: usize) -> Option<&[u8]> {
+        let from = usize::try_from(at.checked_sub(self.building_at)?).ok()?;
+        if from >= self.filled {
+            return None;
+        }
+        Some(&self.building[from..self.filled.min(from.saturating_add(length))])
+    }
+}
+
+struct FailOnUnwind<'a>(&'a FileReader);
+
+impl Drop for FailOnUnwind<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let mut state = self.0.state.lock();
+            state.filling = false;
+            drop(std::mem::take(&mut state.waiters));
+        }
+    }
+}

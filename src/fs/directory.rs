@@ -1,0 +1,179 @@
+//! Reading directories, from snapshots.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fuser::FileType;
+
+use super::attr::file_type;
+use super::inode::ROOT;
+use super::{DirEntry, FsError, FtpFs, Wait};
+use crate::ftp::listing::{Entry, EntryKind};
+
+/// The entries of a directory at the time of its opendir: what was passed once stays where it was, so
+/// that programs may seek.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    ino: u64,
+    parent: u64,
+    /// Age of the listing when the snapshot was taken.
+    age: Duration,
+    /// Numbers are pinned as long as the snapshot lives.
+    entries: Vec<(u64, Entry)>,
+}
+
+impl FtpFs {
+    /// Opens a directory and takes a snapshot of its entries.
+    ///
+    /// # Errors
+    /// `WouldWait`; what listing it failed with.
+    pub fn opendir(&self, ino: u64, wait: Wait) -> Result<u64, FsError> {
+        let path = self.path(ino)?;
+        let (entries, age) = self.listed(&path, wait, |entries, age| {
+            (
+                entries
+                    .values()
+                    .map(|found| found.entry.clone())
+                    .collect::<Vec<_>>(),
+                age,
+            )
+        })?;
+        let mut inodes = self.inodes.lock();
+        let parent = inodes.place(ino).map_or(ROOT, |(parent, _)| parent);
+        let numbered = |entry: Entry| {
+            let number = inodes.number(ino, &entry.name, entry.kind);
+            inodes.pin(number);
+            (number, entry)
+        };
+        let entries: Vec<_> = entries.into_iter().map(numbered).collect();
+        inodes.pin(ino);
+        drop(inodes);
+        let handle = self.new_number();
+        self.snapshots.lock().insert(
+            handle,
+            Arc::new(Snapshot {
+                ino,
+                parent,
+                age,
+                entries,
+            }),
+        );
+        Ok(handle)
+    }
+
+    /// Passes the entries behind `offset` to `take` until it returns false: that entry was not
+    /// taken. Never waits.
+    ///
+    /// # Errors
+    /// EBADF.
+    pub fn read_dir(
+        &self,
+        handle: u64,
+        offset: u64,
+        take: &mut dyn FnMut(&DirEntry<'_>) -> bool,
+    ) -> Result<(), FsError> {
+        let snapshot = self.snapshot(handle)?;
+        if !snapshot.dots(offset).all(|entry| take(&entry)) {
+            return Ok(());
+        }
+        for (ino, entry, next_offset) in snapshot.behind(offset) {
+            let kind = file_type(entry.kind);
+            let entry = DirEntry {
+                ino,
+                next_offset,
+                kind,
+                name: &entry.name,
+                looked: None,
+            };
+            if !take(&entry) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Like [`FtpFs::read_dir`], with attributes; counts a reference for each entry taken but `.` and `..`.
+    ///
+    /// # Errors
+    /// EBADF.
+    pub fn read_dir_plus(
+        &self,
+        handle: u64,
+        offset: u64,
+        take: &mut dyn FnMut(&DirEntry<'_>) -> bool,
+    ) -> Result<(), FsError> {
+        let snapshot = self.snapshot(handle)?;
+        if !snapshot.dots(offset).all(|entry| take(&entry)) {
+            return Ok(());
+        }
+        for (ino, entry, next_offset) in snapshot.behind(offset) {
+            let open = if entry.kind == EntryKind::File {
+                self.open_file(ino)
+            } else {
+                None
+            };
+            let looked = match open {
+                Some(file) => self.looked(ino, &file.entry(), Duration::ZERO),
+                None => self.looked(ino, entry, snapshot.age),
+            };
+            let kind = file_type(entry.kind);
+            let name = &entry.name;
+            let taken = take(&DirEntry {
+                ino,
+                next_offset,
+                kind,
+                name,
+                looked: Some(looked),
+            });
+            if !taken {
+                break;
+            }
+            self.inodes.lock().remember(ino);
+        }
+        Ok(())
+    }
+
+    /// Forgets a snapshot. Never waits.
+    pub fn releasedir(&self, handle: u64) {
+        let Some(snapshot) = self.snapshots.lock().remove(&handle) else {
+            return;
+        };
+        let mut inodes = self.inodes.lock();
+        snapshot
+            .entries
+            .iter()
+            .for_each(|(ino, _)| inodes.unpin(*ino));
+        inodes.unpin(snapshot.ino);
+    }
+
+    fn snapshot(&self, handle: u64) -> Result<Arc<Snapshot>, FsError> {
+        self.snapshots
+            .lock()
+            .get(&handle)
+            .cloned()
+            .ok_or(FsError::Errno(libc::EBADF))
+    }
+}
+
+impl Snapshot {
+    /// `.` and `..`, unless they lie in front of `offset`.
+    fn dots(&self, offset: u64) -> impl Iterator<Item = DirEntry<'static>> {
+        let dots = [(self.ino, 1, &b"."[..]), (self.parent, 2, b"..")];
+        dots.into_iter()
+            .filter(move |(_, next, _)| *next > offset)
+            .map(|(ino, next_offset, name)| DirEntry {
+                ino,
+                next_offset,
+                kind: FileType::Directory,
+                name,
+                looked: None,
+            })
+    }
+
+    /// Entries behind `offset` with the offset behind each; 1 and 2 are those of `.` and `..`.
+    fn behind(&self, offset: u64) -> impl Iterator<Item = (u64, &Entry, u64)> {
+        let skip = usize::try_from(offset.saturating_sub(2)).unwrap_or(usize::MAX);
+        let rest = self.entries.iter().enumerate().skip(skip);
+        rest.map(|(n, (ino, entry))| (*ino, entry, n as u64 + 3))
+    }
+}

@@ -1,0 +1,177 @@
+//! Reading, writing and committing open files.
+
+use std::sync::Arc;
+
+use super::open_file::{Handle, OpenFile, exact};
+use super::{FsError, FtpFs, ReadDone, Wait};
+use crate::cache::OwnTime;
+use crate::writeback::{Committed, FileWriter, WriteRead};
+
+impl FtpFs {
+    /// Reads; never waits: `done` is called at once if memory has the bytes, else later by a worker.
+    pub fn read(self: &Arc<Self>, handle: u64, offset: u64, size: u32, done: ReadDone) {
+        let handle = match self.handle(handle) {
+            Ok(handle) => handle,
+            Err(error) => return done(Err(error)),
+        };
+        let mut state = handle.file.state.lock();
+        if state.epoch != handle.epoch {
+            drop(state);
+            return done(Err(FsError::Errno(libc::ESTALE)));
+        }
+        if let Some(writer) = state.writer.clone() {
+            drop(state);
+            return self.read_staged(writer, offset, size, done);
+        }
+        let reader = self.reader_of(&handle.file, &mut state);
+        drop(state);
+        match reader {
+            Ok(reader) => {
+                let done = Box::new(move |result: Result<&[u8], crate::cache::ReadError>| {
+                    done(result.map_err(FsError::from));
+                });
+                reader.read(offset, size, done);
+            }
+            Err(error) => done(Err(error)),
+        }
+    }
+
+    /// Reads of a file that is being written: staged bytes, and those that only the server has.
+    fn read_staged(
+        self: &Arc<Self>,
+        writer: Arc<FileWriter>,
+        offset: u64,
+        size: u32,
+        done: ReadDone,
+    ) {
+        let range = offset..offset.saturating_add(u64::from(size));
+        match writer.read(range.clone()) {
+            WriteRead::Bytes(bytes) => answer(bytes, done),
+            WriteRead::Missing => self.workers.spawn(move || {
+                if let Err(error) = writer.fetch(range.clone()) {
+                    return done(Err(error.into()));
+                }
+                match writer.read(range) {
+                    WriteRead::Bytes(bytes) => answer(bytes, done),
+                    // Cut and lengthened while it was fetched: the next read finds out.
+                    WriteRead::Missing => done(Err(FsError::Errno(libc::EIO))),
+                }
+            }),
+        }
+    }
+
+    /// Stages bytes. Never waits for the network.
+    ///
+    /// # Errors
+    /// EBADF, ESTALE; ENOSPC and others of the local disk.
+    pub fn write(self: &Arc<Self>, handle: u64, offset: u64, data: &[u8]) -> Result<u32, FsError> {
+        let handle = self.handle(handle)?;
+        if !handle.writable {
+            return Err(FsError::Errno(libc::EBADF));
+        }
+        if handle.file.state.lock().epoch != handle.epoch {
+            return Err(FsError::Errno(libc::ESTALE));
+        }
+        let writer = self.writer_of(&handle.file)?;
+        if handle.append {
+            writer.append(data)?;
+        } else {
+            writer.write(offset, data)?;
+        }
+        u32::try_from(data.len()).map_err(|_| FsError::Errno(libc::EINVAL))
+    }
+
+    /// close(2): commits what is dirty; its error is close's. `still_open` is asked only if nothing
+    /// was written since the open: whether the caller has another descriptor of the file (the path
+    /// is relative to the mount's root, without a slash in front), so that another flush follows.
+    ///
+    /// # Errors
+    /// `WouldWait`; why the server does not have the data.
+    pub fn flush(
+        &self,
+        handle: u64,
+        still_open: &dyn Fn(&[u8]) -> bool,
+        wait: Wait,
+    ) -> Result<(), FsError> {
+        let handle = self.handle(handle)?;
+        let Some(writer) = handle.file.writer().filter(|writer| writer.is_dirty()) else {
+            return Ok(());
+        };
+        if !writer.is_touched()
+            && self
+                .path_below_root(&handle)
+                .is_some_and(|path| still_open(&path))
+        {
+            return Ok(());
+        }
+        match wait {
+            Wait::No => Err(FsError::WouldWait),
+            Wait::Yes => self.commit(&handle.file),
+        }
+    }
+
+    /// fsync(2): commits what is dirty. May wait.
+    ///
+    /// # Errors
+    /// Why the server does not have the data.
+    pub fn fsync(&self, handle: u64) -> Result<(), FsError> {
+        self.commit(&self.handle(handle)?.file)
+    }
+
+    /// Brings the server up to date, and what we remember of it.
+    pub(super) fn commit(&self, file: &Arc<OpenFile>) -> Result<(), FsError> {
+        let Some(writer) = file.writer() else {
+            return Ok(());
+        };
+        match writer.commit() {
+            Ok(Some(committed)) => {
+                self.after_commit(file, &committed);
+                Ok(())
+            }
+            Ok(None) => Ok(()),
+            Err(error) => match self.path_of(file.ino) {
+                Some(path) => Err(self.explain_write(error, &path)),
+                None => Err(error.into()),
+            },
+        }
+    }
+
+    pub(super) fn after_commit(&self, file: &Arc<OpenFile>, committed: &Committed) {
+        let (entry, nameless) = {
+            let mut state = file.state.lock();
+            state.version = Some(committed.version);
+            state.entry.size = Some(committed.version.size);
+            state.entry.modified = Some(exact(committed.shown));
+            state.entry.mode = committed.mode.or(state.entry.mode);
+            (state.entry.clone(), state.nameless)
+        };
+        let path = self.path_of(file.ino);
+        self.inodes.lock().set_content(file.ino, None);
+        if let Some(path) = path.filter(|_| !nameless)
+            && let Some(dir) = path.parent()
+        {
+            let own = OwnTime {
+                shown: committed.shown,
+                stored: committed.version,
+            };
+            let entry = crate::ftp::listing::Entry {
+                name: path.name().to_vec(),
+                ..entry
+            };
+            self.listings.put(&dir, entry, Some(own));
+        }
+    }
+
+    fn path_below_root(&self, handle: &Handle) -> Option<Vec<u8>> {
+        let path = self.path_of(handle.file.ino)?;
+        let below = path.as_bytes().strip_prefix(self.root.as_bytes())?;
+        Some(below.strip_prefix(b"/").unwrap_or(below).to_vec())
+    }
+}
+
+fn answer(bytes: crate::writeback::StagedBytes, done: ReadDone) {
+    match bytes.read() {
+        Ok(bytes) => done(Ok(&bytes)),
+        Err(error) => done(Err(crate::writeback::WriteError::from(error).into())),
+    }
+}

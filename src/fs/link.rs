@@ -1,0 +1,88 @@
+//! Targets of symbolic links: they never lead out of the mount.
+
+use crate::ftp::RemotePath;
+
+/// What readlink shows for the link at `link` with this target, in a mount of `root`; `None` if the
+/// target leaves the mount.
+///
+/// The kernel follows what is shown, from the directory of the link, and at the root of the mount `..` is
+/// the local folder above it. So an absolute target becomes a relative one, and `..` stays
+/// only in front: behind a name it could be applied to what another link leads to.
+pub(super) fn contained(root: &RemotePath, link: &RemotePath, target: &[u8]) -> Option<Vec<u8>> {
+    if target.is_empty() || target.contains(&0) {
+        return None;
+    }
+    let directory = link.parent()?;
+    let directory = components(directory.as_bytes());
+    let root = components(root.as_bytes());
+    let mut path = if target[0] == b'/' {
+        Vec::new()
+    } else {
+        directory.clone()
+    };
+    for component in components(target) {
+        if component == b".." {
+            // The server's own root has no parent either; a relative target above ours is outside.
+            let lowest = if target[0] == b'/' { 0 } else { root.len() };
+            if path.len() <= lowest && lowest > 0 || path.pop().is_none() && target[0] != b'/' {
+                return None;
+            }
+        } else {
+            path.push(component);
+        }
+    }
+    if !path.starts_with(&root) {
+        return None;
+    }
+    let common = directory
+        .iter()
+        .zip(&path)
+        .take_while(|(a, b)| a == b)
+        .count();
+    let up = directory[common..].iter().map(|_| &b".."[..]);
+    let relative: Vec<&[u8]> = up.chain(path[common..].iter().copied()).collect();
+    if relative.is_empty() {
+        Some(b".".to_vec())
+    } else {
+        Some(relative.join(&b'/'))
+    }
+}
+
+fn components(path: &[u8]) -> Vec<&[u8]> {
+    path.split(|b| *b == b'/')
+        .filter(|c| !matches!(*c, b"" | b"."))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_stay_inside_or_are_refused() {
+        let cases: [(&str, &str, &str, Option<&str>); 16] = [
+            ("/", "/a/l", "b", Some("b")),
+            ("/", "/a/l", "../c", Some("../c")),
+            ("/", "/a/l", "/etc/passwd", Some("../etc/passwd")),
+            ("/", "/l", "/", Some(".")),
+            ("/", "/l", "../x", None),
+            ("/", "/a/l", "../../x", None),
+            ("/", "/a/l", "s/../../../x", None),
+            ("/", "/a/b/l", "s/../../x", Some("../x")),
+            ("/home", "/home/l", "/home/x/y", Some("x/y")),
+            ("/home", "/home/d/l", "/home/x", Some("../x")),
+            ("/home", "/home/l", "/etc/passwd", None),
+            ("/home", "/home/l", "../etc", None),
+            ("/home", "/home/l", "../home/x", None),
+            ("/home", "/home/l", "/homes/x", None),
+            ("/home", "/home/l", "", None),
+            ("/home", "/home/l", "./x//y", Some("x/y")),
+        ];
+        for (root, link, target, expected) in cases {
+            let path = |p: &str| RemotePath::parse(p.as_bytes()).unwrap();
+            let found = contained(&path(root), &path(link), target.as_bytes());
+            let found = found.map(|t| String::from_utf8(t).unwrap());
+            assert_eq!(found.as_deref(), expected, "{link} -> {target} in {root}");
+        }
+    }
+}

@@ -1,0 +1,466 @@
+//! Opening, creating and releasing files.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use fuser::FopenFlags;
+
+use super::change::{Asked, FRESH, low_bits, new_entry};
+use super::open_file::{Handle, OpenFile, OpenState, exact};
+use super::{FsError, FtpFs, Looked, Opened, Wait};
+use crate::cache::{ContentId, Entries, FileReader, Remembered};
+use crate::ftp::RemotePath;
+use crate::ftp::listing::{EntryKind, Precision};
+use crate::remote::{ErrorKind, FileVersion};
+use crate::writeback::{FileWriter, WriteError};
+
+/// A modification time this old is not that of a change which is still going on: the same time
+/// later is the same content.
+const SETTLED: Duration = Duration::from_secs(2);
+
+impl FtpFs {
+    /// Opens a plain file; `flags` are those of open(2).
+    ///
+    /// # Errors
+    /// `WouldWait`; EACCES, EISDIR, EROFS, ENOENT, …
+    pub fn open(self: &Arc<Self>, ino: u64, flags: i32, wait: Wait) -> Result<Opened, FsError> {
+        let truncate = flags & libc::O_TRUNC != 0;
+        let writes = flags & libc::O_ACCMODE != libc::O_RDONLY || truncate;
+        if writes {
+            self.may_change()?;
+        }
+        if let Some(file) = self.open_file(ino)
+            && let Some(writer) = file.writer()
+        {
+            if truncate {
+                writer.truncate(0)?;
+            }
+            return Ok(self.new_handle(&file, flags, FopenFlags::empty()));
+        }
+        let path = self.path(ino)?;
+        let (found, age) = self.remembered(ino, &path, wait)?;
+        match found.entry.kind {
+            EntryKind::File => {}
+            EntryKind::Directory => return Err(FsError::Errno(libc::EISDIR)),
+            EntryKind::Symlink => return Err(FsError::Errno(libc::ELOOP)),
+            EntryKind::Other => return Err(FsError::Errno(libc::EACCES)),
+        }
+        if !permitted(&found, flags) {
+            return Err(FsError::Errno(libc::EACCES));
+        }
+        if truncate {
+            return self.open_truncated(ino, &path, &found, flags, wait);
+        }
+        let version = self.current_version(&path, &found, age, wait)?;
+        let (file, keep) = self.opened_file(ino, &path, &found, version);
+        let mut reply = if keep {
+            FopenFlags::FOPEN_KEEP_CACHE
+        } else {
+            FopenFlags::empty()
+        };
+        if version.is_none() {
+            // Of unknown size: the kernel must ask for bytes until there are no more.
+            reply |= FopenFlags::FOPEN_DIRECT_IO;
+        }
+        if !writes {
+            reply |= FopenFlags::FOPEN_NOFLUSH;
+        }
+        Ok(self.new_handle(&file, flags, reply))
+    }
+
+    /// Creates and opens a plain file; counts a reference. May wait.
+    ///
+    /// # Errors
+    /// EEXIST with `O_EXCL`; EACCES, EINVAL, ENOSPC, EROFS, …
+    pub fn create(
+        self: &Arc<Self>,
+        parent: u64,
+        name: &[u8],
+        mode: u32,
+        flags: i32,
+    ) -> Result<(Looked, Opened), FsError> {
+        self.may_change()?;
+        let path = self.new_path(parent, name)?;
+        let looked = self.lookup(parent, name, Wait::Yes)?;
+        let ino = looked.attr.ino.0;
+        if ino != 0 {
+            // Somebody made it since the kernel looked.
+            let opened = if flags & libc::O_EXCL != 0 {
+                Err(FsError::Errno(libc::EEXIST))
+            } else {
+                self.open(ino, flags, Wait::Yes)
+            };
+            return match opened {
+                Ok(opened) => Ok((looked, opened)),
+                Err(error) => {
+                    self.forget(ino, 1);
+                    Err(error)
+                }
+            };
+        }
+        if flags & libc::O_EXCL != 0 && self.exists_now(&path) {
+            path.parent()
+                .into_iter()
+                .for_each(|dir| self.listings.expire(&dir));
+            return Err(FsError::Errno(libc::EEXIST));
+        }
+        let mode = low_bits(mode);
+        let writer = FileWriter::create(Arc::clone(&self.writing), path.clone(), Some(mode));
+        let writer = writer.map_err(|error| self.explain_write(error, &path))?;
+        let mut entry = new_entry(name, EntryKind::File);
+        entry.mode = Some(mode);
+        if let Some(dir) = path.parent() {
+            self.listings.put(&dir, entry.clone(), None);
+        }
+        let ino = {
+            let mut inodes = self.inodes.lock();
+            let ino = inodes.number(parent, name, EntryKind::File);
+            inodes.remember(ino);
+            ino
+        };
+        let file = self.file_of(ino, |_| OpenFile::new(ino, entry.clone(), None));
+        file.state.lock().writer = Some(writer);
+        let opened = self.new_handle(&file, flags | libc::O_WRONLY, FopenFlags::empty());
+        Ok((self.looked(ino, &entry, Duration::ZERO), opened))
+    }
+
+    /// The last descriptor is gone. Never waits; what is still dirty is committed by a worker.
+    pub fn release(self: &Arc<Self>, handle: u64) {
+        let Some(handle) = self.files.lock().handles.remove(&handle) else {
+            return;
+        };
+        let file = Arc::clone(&handle.file);
+        let unfinished = {
+            let mut state = file.state.lock();
+            state.handles = state.handles.saturating_sub(1);
+            if handle.writable {
+                state.writable = state.writable.saturating_sub(1);
+            }
+            state.writable == 0
+                && state
+                    .writer
+                    .as_ref()
+                    .is_some_and(|writer| writer.is_dirty())
+        };
+        if unfinished {
+            let fs = Arc::clone(self);
+            self.workers.spawn(move || fs.finish(&file));
+        } else {
+            self.retire(&file);
+        }
+    }
+
+    /// A job: commits what nobody has open for writing any more.
+    fn finish(&self, file: &Arc<OpenFile>) {
+        if let Err(error) = self.commit(file) {
+            let reopened = file.state.lock().writable > 0;
+            if !reopened && let Some(writer) = file.state.lock().writer.take() {
+                let path = self.path_of(file.ino);
+                let name = path
+                    .as_ref()
+                    .map_or_else(|| "a deleted file".into(), |p| p.to_string());
+                log::error!("{name}: not stored: {error}");
+                if let Some(path) = path {
+                    self.files.lock().unsaved.push((path, writer));
+                }
+            }
+        }
+        self.retire(file);
+    }
+
+    /// Lets go of a writer that is no longer wanted, and of the file after its last handle.
+    pub(super) fn retire(&self, file: &Arc<OpenFile>) {
+        let mut files = self.files.lock();
+        let mut state = file.state.lock();
+        let clean = state
+            .writer
+            .as_ref()
+            .is_some_and(|writer| !writer.is_dirty());
+        let mut gone = Vec::new();
+        if state.writable == 0 && clean {
+            state.entry = state.shown();
+            gone.extend(state.writer.take());
+        }
+        let last = state.handles == 0 && state.writer.is_none();
+        if last
+            && files
+                .by_inode
+                .get(&file.ino)
+                .is_some_and(|known| Arc::ptr_eq(known, file))
+        {
+            files.by_inode.remove(&file.ino);
+            drop(state);
+            drop(files);
+            self.inodes.lock().unpin(file.ino);
+            if let Some(reader) = file.reader() {
+                reader.reclaim();
+            }
+        }
+    }
+
+    /// The open file of an inode, made if there is none. It pins the inode.
+    fn file_of(&self, ino: u64, make: impl FnOnce(u64) -> Arc<OpenFile>) -> Arc<OpenFile> {
+        let mut files = self.files.lock();
+        if let Some(file) = files.by_inode.get(&ino) {
+            return Arc::clone(file);
+        }
+        let file = make(ino);
+        files.by_inode.insert(ino, Arc::clone(&file));
+        drop(files);
+        self.inodes.lock().pin(ino);
+        file
+    }
+
+    fn new_handle(&self, file: &Arc<OpenFile>, flags: i32, reply: FopenFlags) -> Opened {
+        let writable = flags & libc::O_ACCMODE != libc::O_RDONLY;
+        let number = self.new_number();
+        let mut files = self.files.lock();
+        // A release may have retired it since it was looked up.
+        let known = files.by_inode.entry(file.ino).or_insert_with(|| {
+            self.inodes.lock().pin(file.ino);
+            Arc::clone(file)
+        });
+        let file = Arc::clone(known);
+        let mut state = file.state.lock();
+        state.handles += 1;
+        state.writable += u32::from(writable);
+        let append = flags & libc::O_APPEND != 0;
+        let epoch = state.epoch;
+        drop(state);
+        files.handles.insert(
+            number,
+            Arc::new(Handle {
+                file,
+                writable,
+                append,
+                epoch,
+            }),
+        );
+        Opened {
+            handle: number,
+            flags: reply,
+        }
+    }
+
+    pub(super) fn handle(&self, handle: u64) -> Result<Arc<Handle>, FsError> {
+        self.files
+            .lock()
+            .handles
+            .get(&handle)
+            .cloned()
+            .ok_or(FsError::Errno(libc::EBADF))
+    }
+
+    /// An open that throws the old content away asks the server at once whether it may.
+    fn open_truncated(
+        self: &Arc<Self>,
+        ino: u64,
+        path: &RemotePath,
+        found: &Remembered,
+        flags: i32,
+        wait: Wait,
+    ) -> Result<Opened, FsError> {
+        if wait == Wait::No {
+            return Err(FsError::WouldWait);
+        }
+        let base = FileVersion {
+            size: found.entry.size.unwrap_or(0),
+            modified: None,
+        };
+        let context = Arc::clone(&self.writing);
+        let writer = FileWriter::edit(context, path.clone(), base, found.entry.mode)?;
+        writer.truncate(0)?;
+        writer
+            .begin()
+            .map_err(|error| self.explain_write(error, path))?;
+        let file = self.file_of(ino, |_| OpenFile::new(ino, found.entry.clone(), Some(base)));
+        let mut state = file.state.lock();
+        let joined = match &state.writer {
+            Some(writer) => Some(Arc::clone(writer)),
+            None => {
+                state.writer = Some(Arc::clone(&writer));
+                None
+            }
+        };
+        let reader = state.reader.take();
+        drop(state);
+        if let Some(joined) = joined {
+            // Another open was faster: the file has one writer.
+            writer.abandon();
+            joined.truncate(0)?;
+        }
+        reader.into_iter().for_each(|reader| {
+            reader.reclaim();
+        });
+        Ok(self.new_handle(&file, flags | libc::O_WRONLY, FopenFlags::empty()))
+    }
+
+    fn remembered(
+        &self,
+        ino: u64,
+        path: &RemotePath,
+        wait: Wait,
+    ) -> Result<(Remembered, Duration), FsError> {
+        let Some(dir) = path.parent() else {
+            return Err(FsError::Errno(libc::EISDIR));
+        };
+        let look = |entries: &Entries, age| (entries.get(path.name()).cloned(), age);
+        let (found, age) = self.listed(&dir, wait, look)?;
+        let found = found.ok_or(FsError::Errno(libc::ENOENT))?;
+        if self.inodes.lock().kind(ino) != Some(found.entry.kind) {
+            return Err(FsError::Errno(libc::ESTALE));
+        }
+        Ok((found, age))
+    }
+
+    /// What the file is now. A listing of this very moment is believed if it is exact, an older one is
+    /// not: its size may be wrong for the bytes that follow.
+    fn current_version(
+        &self,
+        path: &RemotePath,
+        found: &Remembered,
+        age: Duration,
+        wait: Wait,
+    ) -> Result<Option<FileVersion>, FsError> {
+        let listed = found.own.map(|own| own.stored).or_else(|| {
+            let exact = found
+                .entry
+                .modified
+                .filter(|m| m.precision >= Precision::Second);
+            Some(FileVersion {
+                size: found.entry.size?,
+                modified: Some(exact?.time),
+            })
+        });
+        if let Some(listed) = listed.filter(|_| age <= FRESH) {
+            return Ok(Some(listed));
+        }
+        if wait == Wait::No {
+            return Err(FsError::WouldWait);
+        }
+        match self.remote.version(path) {
+            Ok(version) => Ok(Some(version)),
+            Err(error) if error.kind() == ErrorKind::Unsupported => {
+                Ok(found.entry.size.map(|size| FileVersion {
+                    size,
+                    modified: None,
+                }))
+            }
+            Err(error) => Err(self.explain(error, path, Asked::Use)),
+        }
+    }
+
+    /// The open file with this version as its present one, and whether the kernel may keep its pages.
+    fn opened_file(
+        &self,
+        ino: u64,
+        path: &RemotePath,
+        found: &Remembered,
+        version: Option<FileVersion>,
+    ) -> (Arc<OpenFile>, bool) {
+        let (content, keep) = self.content_of(ino, version);
+        let mut entry = found.entry.clone();
+        if let Some(version) = version {
+            let known = found.own.map(|own| own.stored);
+            entry.size = Some(version.size);
+            match version.modified {
+                Some(_) if known.is_some_and(|known| known.agrees_with(version)) => {}
+                Some(time) => entry.modified = Some(exact(time)),
+                None => {}
+            }
+        }
+        if entry != found.entry
+            && let Some(dir) = path.parent()
+        {
+            self.listings.put(&dir, entry.clone(), None);
+        }
+        let file = self.file_of(ino, |ino| OpenFile::new(ino, entry.clone(), version));
+        let mut state = file.state.lock();
+        let changed = match (state.version, version) {
+            (Some(before), Some(now)) => !before.agrees_with(now),
+            _ => false,
+        };
+        if changed && state.writer.is_none() {
+            state.epoch += 1;
+            state.entry = entry;
+            state.version = version;
+            state.reader = None;
+        }
+        if state.reader.is_none() && state.writer.is_none() {
+            state.reader = Some(self.new_reader(path.clone(), content, version));
+        }
+        drop(state);
+        (file, keep && !changed)
+    }
+
+    /// Cached blocks of an earlier open are this file's if size and time agree, and the time was already
+    /// old when it was told.
+    fn content_of(&self, ino: u64, version: Option<FileVersion>) -> (ContentId, bool) {
+        let mut inodes = self.inodes.lock();
+        let settled = version.filter(|v| {
+            v.modified
+                .is_some_and(|time| time + SETTLED < SystemTime::now())
+        });
+        if let (Some(now), Some((content, before))) = (settled, inodes.content(ino))
+            && before == now
+        {
+            return (content, true);
+        }
+        let content = ContentId(self.new_number());
+        inodes.set_content(ino, settled.map(|version| (content, version)));
+        (content, false)
+    }
+
+    fn new_reader(
+        &self,
+        path: RemotePath,
+        content: ContentId,
+        version: Option<FileVersion>,
+    ) -> Arc<FileReader> {
+        FileReader::new(self.reading.clone(), path, content, version)
+    }
+
+    /// The reader of an open file; after a writer it is made anew, for what the writer left.
+    pub(super) fn reader_of(
+        &self,
+        file: &OpenFile,
+        state: &mut OpenState,
+    ) -> Result<Arc<FileReader>, FsError> {
+        if let Some(reader) = &state.reader {
+            return Ok(Arc::clone(reader));
+        }
+        let path = self.path_of(file.ino).ok_or(FsError::Errno(libc::ESTALE))?;
+        let reader = self.new_reader(path, ContentId(self.new_number()), state.version);
+        state.reader = Some(Arc::clone(&reader));
+        Ok(reader)
+    }
+
+    /// Whether the name is taken, by a look of this moment: for `O_EXCL`.
+    fn exists_now(&self, path: &RemotePath) -> bool {
+        let look = |entries: &Entries, _| entries.contains_key(path.name());
+        let fresh = path
+            .parent()
+            .and_then(|dir| self.listings.peek(&dir, FRESH, look));
+        fresh.unwrap_or_else(|| self.remote.version(path).is_ok())
+    }
+
+    pub(super) fn explain_write(&self, error: WriteError, path: &RemotePath) -> FsError {
+        match error {
+            WriteError::Remote(error) => self.explain(error, path, Asked::Store),
+            other => other.into(),
+        }
+    }
+}
+
+/// The `perm` fact of MLSD (RFC 3659 section 7.5.5): what the server would refuse is refused at the open.
+fn permitted(found: &Remembered, flags: i32) -> bool {
+    let Some(perm) = &found.entry.perm else {
+        return true;
+    };
+    let has = |letter: char| perm.contains(letter);
+    match flags & libc::O_ACCMODE {
+        libc::O_RDONLY => has('r'),
+        libc::O_WRONLY => has('w') || has('a'),
+        _ => has('r') && (has('w') || has('a')),
+    }
+}

@@ -1,0 +1,112 @@
+//! `OpenFile`: one for each inode in use, whatever number of handles it has.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use parking_lot::Mutex;
+
+use crate::cache::FileReader;
+use crate::ftp::RemotePath;
+use crate::ftp::listing::{Entry, Modified, Precision};
+use crate::remote::FileVersion;
+use crate::writeback::FileWriter;
+
+/// Open files by inode, and handles.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    pub(super) by_inode: HashMap<u64, Arc<OpenFile>>,
+    pub(super) handles: HashMap<u64, Arc<Handle>>,
+    /// Writers whose last commit failed after the last close: tried once more at the end.
+    pub(super) unsaved: Vec<(RemotePath, Arc<FileWriter>)>,
+}
+
+/// What open(2) gave to a program.
+#[derive(Debug)]
+pub(super) struct Handle {
+    pub(super) file: Arc<OpenFile>,
+    pub(super) writable: bool,
+    /// `O_APPEND`: the kernel's idea of the end may be stale, so its offsets are ignored.
+    pub(super) append: bool,
+    /// The content that was there at the open.
+    pub(super) epoch: u64,
+}
+
+/// A file that is open, or whose last commit is still under way.
+#[derive(Debug)]
+pub(super) struct OpenFile {
+    pub(super) ino: u64,
+    /// Guards what the file is; held for moments, never over the network.
+    pub(super) state: Mutex<OpenState>,
+}
+
+#[derive(Debug)]
+pub(super) struct OpenState {
+    /// Attributes as they were at the open and as our own changes made them: those of an open file never
+    /// change by themselves.
+    pub(super) entry: Entry,
+    /// What the server had at the open or after our last commit; `None` if it does not tell sizes.
+    pub(super) version: Option<FileVersion>,
+    pub(super) handles: u32,
+    pub(super) writable: u32,
+    pub(super) reader: Option<Arc<FileReader>>,
+    pub(super) writer: Option<Arc<FileWriter>>,
+    /// Counts contents that came from elsewhere: a handle of an older one is stale.
+    pub(super) epoch: u64,
+    /// Deleted or replaced through this mount while it was open.
+    pub(super) nameless: bool,
+}
+
+impl OpenFile {
+    pub(super) fn new(ino: u64, entry: Entry, version: Option<FileVersion>) -> Arc<Self> {
+        let state = OpenState {
+            entry,
+            version,
+            handles: 0,
+            writable: 0,
+            reader: None,
+            writer: None,
+            epoch: 0,
+            nameless: false,
+        };
+        Arc::new(Self {
+            ino,
+            state: Mutex::new(state),
+        })
+    }
+
+    /// The entry as programs are to see it now.
+    pub(super) fn entry(&self) -> Entry {
+        self.state.lock().shown()
+    }
+
+    pub(super) fn writer(&self) -> Option<Arc<FileWriter>> {
+        self.state.lock().writer.clone()
+    }
+
+    pub(super) fn reader(&self) -> Option<Arc<FileReader>> {
+        self.state.lock().reader.clone()
+    }
+}
+
+impl OpenState {
+    pub(super) fn shown(&self) -> Entry {
+        let mut entry = self.entry.clone();
+        if let Some(writer) = &self.writer {
+            entry.size = Some(writer.size());
+            if writer.is_touched() || writer.is_dirty() {
+                entry.modified = Some(exact(writer.modified()));
+            }
+            entry.mode = writer.mode().or(entry.mode);
+        }
+        entry
+    }
+}
+
+/// A time that we know to be true.
+pub(super) fn exact(time: SystemTime) -> Modified {
+    Modified {
+        time,
+        precision: Precision::Subsecond,
+    }
+}

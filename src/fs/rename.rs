@@ -1,0 +1,214 @@
+//! Renaming: what is dirty goes first, and everything that is open follows.
+
+use std::sync::Arc;
+
+use super::change::{Asked, FRESH};
+use super::open_file::OpenFile;
+use super::{FsError, FtpFs};
+use crate::cache::FileReader;
+use crate::ftp::RemotePath;
+use crate::ftp::listing::{Entry, EntryKind};
+use crate::remote::RemoteError;
+
+impl FtpFs {
+    /// Renames; with `no_replace` an existing `new_name` is EEXIST. A file that is open and dirty is
+    /// committed first, and its failure is this one's. May wait.
+    ///
+    /// # Errors
+    /// ENOENT, EEXIST, EISDIR, ENOTDIR, ENOTEMPTY, EACCES, EROFS, …
+    pub fn rename(
+        &self,
+        parent: u64,
+        name: &[u8],
+        new_parent: u64,
+        new_name: &[u8],
+        no_replace: bool,
+    ) -> Result<(), FsError> {
+        self.may_change()?;
+        let from = self.path(parent)?.join(name)?;
+        let to = self.new_path(new_parent, new_name)?;
+        if from == to {
+            return if no_replace {
+                Err(FsError::Errno(libc::EEXIST))
+            } else {
+                Ok(())
+            };
+        }
+        let (ino, replaced) = {
+            let inodes = self.inodes.lock();
+            (inodes.find(parent, name), inodes.find(new_parent, new_name))
+        };
+        let file = ino.and_then(|ino| self.open_file(ino));
+        let target = replaced.and_then(|ino| self.open_file(ino));
+        let max_age = self.config.cache_timeout;
+        let source = match &file {
+            Some(file) => file.entry(),
+            None => self
+                .find(&from, max_age)?
+                .ok_or(FsError::Errno(libc::ENOENT))?,
+        };
+        let existing = match &target {
+            Some(target) => Some(target.entry()),
+            None => self.find(
+                &to,
+                if no_replace {
+                    max_age.min(FRESH)
+                } else {
+                    max_age
+                },
+            )?,
+        };
+        may_replace(&source, existing.as_ref(), no_replace)?;
+        if let Some(reader) = target.as_ref().and_then(|t| t.reader()) {
+            self.keep_for_readers(&reader);
+        }
+        self.rename_on_server(
+            &from,
+            &to,
+            existing.is_some(),
+            file.as_ref(),
+            target.as_ref(),
+        )?;
+        self.nameless(target.as_ref());
+        self.remember_rename(&from, &to, source);
+        let mut inodes = self.inodes.lock();
+        match ino {
+            Some(ino) => inodes.rename(ino, new_parent, new_name),
+            None => replaced.into_iter().for_each(|ino| inodes.detach(ino)),
+        }
+        drop(inodes);
+        self.follow(&to);
+        Ok(())
+    }
+
+    /// RNFR and RNTO, with every upload of either file kept off the line.
+    fn rename_on_server(
+        &self,
+        from: &RemotePath,
+        to: &RemotePath,
+        replaces: bool,
+        file: Option<&Arc<OpenFile>>,
+        target: Option<&Arc<OpenFile>>,
+    ) -> Result<(), FsError> {
+        let backup = replaces.then(|| self.temporary.beside(to));
+        let rename = || self.remote.rename(from, to, backup.as_ref());
+        let replace = || -> Result<(), RemoteError> {
+            match target.and_then(|t| t.writer()) {
+                Some(writer) => writer.discard_with(rename),
+                None => rename(),
+            }
+        };
+        let renamed = match file.and_then(|f| f.writer()) {
+            Some(writer) => {
+                let (committed, renamed) = writer.commit_and(|_| replace())?;
+                if let (Some(file), Some(committed)) = (file, committed) {
+                    self.after_commit(file, &committed);
+                }
+                renamed
+            }
+            None => replace(),
+        };
+        renamed.map_err(|error| self.explain_rename(error, from, to))
+    }
+
+    fn explain_rename(&self, error: RemoteError, from: &RemotePath, to: &RemotePath) -> FsError {
+        match self.explain(error, from, Asked::Use) {
+            // The source is there: the reason lies at the target.
+            FsError::Explained(libc::EACCES, error) => {
+                let full = |path| match self.listings.get(path, FRESH, |e, _| e.is_empty()) {
+                    Ok(empty) => !empty,
+                    Err(_) => false,
+                };
+                let directory = self.find(to, FRESH).ok().flatten();
+                let directory = directory.is_some_and(|e| e.kind == EntryKind::Directory);
+                let errno = if directory && full(to) {
+                    libc::ENOTEMPTY
+                } else {
+                    libc::EACCES
+                };
+                FsError::Explained(errno, error)
+            }
+            other => other,
+        }
+    }
+
+    fn remember_rename(&self, from: &RemotePath, to: &RemotePath, source: Entry) {
+        let own = from.parent().and_then(|dir| {
+            let own = |entries: &crate::cache::Entries, _| {
+                entries.get(from.name()).and_then(|found| found.own)
+            };
+            self.listings
+                .peek(&dir, std::time::Duration::MAX, own)
+                .flatten()
+        });
+        if source.kind == EntryKind::Directory {
+            self.listings.forget_tree(from);
+            self.listings.forget_tree(to);
+        }
+        if let Some(dir) = from.parent() {
+            self.listings.remove(&dir, from.name());
+        }
+        if let Some(dir) = to.parent() {
+            self.listings.put(
+                &dir,
+                Entry {
+                    name: to.name().to_vec(),
+                    ..source
+                },
+                own,
+            );
+        }
+    }
+
+    /// Everything open below `moved` is somewhere else now.
+    fn follow(&self, moved: &RemotePath) {
+        let files: Vec<_> = self.files.lock().by_inode.values().cloned().collect();
+        for file in files {
+            let Some(path) = self.path_of(file.ino) else {
+                continue;
+            };
+            if path.starts_with(moved) {
+                let (reader, writer) = (file.reader(), file.writer());
+                reader
+                    .into_iter()
+                    .for_each(|reader| reader.set_path(path.clone()));
+                writer
+                    .into_iter()
+                    .for_each(|writer| writer.set_path(path.clone()));
+            }
+        }
+    }
+
+    /// A file that is about to lose its name: what its readers may still want is fetched, if it is little.
+    pub(super) fn keep_for_readers(&self, reader: &Arc<FileReader>) {
+        let little = reader
+            .version()
+            .is_some_and(|v| v.size <= self.config.readahead);
+        if little && let Err(error) = reader.keep_all() {
+            log::debug!("an open file is deleted before it could be fetched: {error}");
+        }
+    }
+
+    /// A file has lost its name.
+    pub(super) fn nameless(&self, file: Option<&Arc<OpenFile>>) {
+        let Some(file) = file else { return };
+        file.state.lock().nameless = true;
+        if let Some(reader) = file.reader() {
+            reader.detach();
+        }
+    }
+}
+
+/// The rules of rename(2) that the kernel leaves to the file system.
+fn may_replace(source: &Entry, existing: Option<&Entry>, no_replace: bool) -> Result<(), FsError> {
+    let Some(existing) = existing else {
+        return Ok(());
+    };
+    let directory = |entry: &Entry| entry.kind == EntryKind::Directory;
+    match (directory(source), directory(existing)) {
+        _ if no_replace => Err(FsError::Errno(libc::EEXIST)),
+        (false, true) => Err(FsError::Errno(libc::EISDIR)),
+        (true, false) => Err(FsError::Errno(libc::ENOTDIR)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,258 @@
+//! chmod, chown, truncate and utimes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use super::change::{Asked, low_bits};
+use super::inode::ROOT;
+use super::open_file::exact;
+use super::{FsError, FtpFs, Looked, NewAttributes, TimeChange, Wait};
+use crate::cache::OwnTime;
+use crate::ftp::RemotePath;
+use crate::ftp::listing::{Entry, EntryKind};
+use crate::remote::{ErrorKind, FileVersion, RemoteError};
+use crate::writeback::FileWriter;
+
+impl FtpFs {
+    /// chmod, chown, truncate, utimes. May wait.
+    ///
+    /// # Errors
+    /// EROFS, EPERM, EACCES, EISDIR, …; with `strict` also EOPNOTSUPP for what the server cannot do.
+    pub fn setattr(self: &Arc<Self>, ino: u64, new: NewAttributes) -> Result<Looked, FsError> {
+        self.may_change()?;
+        if let Some(size) = new.size {
+            self.truncate(ino, size)?;
+        }
+        self.change_owner(ino, new.uid, new.gid)?;
+        if let Some(mode) = new.mode {
+            self.change_mode(ino, low_bits(mode))?;
+        }
+        match new.modified {
+            Some(TimeChange::Now) => self.change_time(ino, SystemTime::now())?,
+            Some(TimeChange::To(time)) => self.change_time(ino, time)?,
+            None => {}
+        }
+        self.getattr(ino, Wait::Yes)
+    }
+
+    /// With a writer the new size is only staged; else it is committed here.
+    fn truncate(self: &Arc<Self>, ino: u64, size: u64) -> Result<(), FsError> {
+        if self.inodes.lock().kind(ino) != Some(EntryKind::File) {
+            return Err(FsError::Errno(libc::EISDIR));
+        }
+        let open = self.open_file(ino);
+        if let Some(writer) = open.as_ref().and_then(|file| file.writer()) {
+            return Ok(writer.truncate(size)?);
+        }
+        let writable = open
+            .as_ref()
+            .is_some_and(|file| file.state.lock().writable > 0);
+        if let (true, Some(file)) = (writable, &open) {
+            return Ok(self.writer_of(file)?.truncate(size)?);
+        }
+        let opened = self.open(ino, libc::O_WRONLY, Wait::Yes)?;
+        let committed = self.handle(opened.handle).and_then(|handle| {
+            if handle.file.entry().size == Some(size) {
+                return Ok(());
+            }
+            self.writer_of(&handle.file)?.truncate(size)?;
+            self.commit(&handle.file)
+        });
+        self.release(opened.handle);
+        committed
+    }
+
+    /// FTP has no owners to change; to the present one it is done at once.
+    fn change_owner(&self, ino: u64, uid: Option<u32>, gid: Option<u32>) -> Result<(), FsError> {
+        let owner = &self.config.owner;
+        if uid.is_none_or(|uid| uid == owner.uid) && gid.is_none_or(|gid| gid == owner.gid) {
+            return Ok(());
+        }
+        if self.config.strict {
+            return Err(FsError::Errno(libc::EPERM));
+        }
+        let path = self.path(ino)?;
+        tell_once(&self.told_chown, || {
+            format!("{path}: FTP cannot change owners; chown is ignored")
+        });
+        Ok(())
+    }
+
+    fn change_mode(&self, ino: u64, mode: u16) -> Result<(), FsError> {
+        if ino == ROOT {
+            return Ok(());
+        }
+        let file = self.open_file(ino);
+        if let Some(writer) = file.as_ref().and_then(|file| file.writer())
+            && writer.set_mode(mode)
+        {
+            return Ok(());
+        }
+        let path = self.path(ino)?;
+        match self.remote.set_mode(&path, mode) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::Unsupported && !self.config.strict => {
+                tell_once(&self.told_chmod, || {
+                    format!("{path}: {error}; chmod is ignored")
+                });
+                return Ok(());
+            }
+            Err(error) => return Err(self.not_the_owner(error, &path)),
+        }
+        if let Some(file) = &file {
+            file.state.lock().entry.mode = Some(mode);
+        }
+        self.edit_listed(&path, |entry| entry.mode = Some(mode), None);
+        Ok(())
+    }
+
+    fn change_time(&self, ino: u64, time: SystemTime) -> Result<(), FsError> {
+        if ino == ROOT {
+            return Ok(());
+        }
+        let file = self.open_file(ino);
+        let writer = file.as_ref().and_then(|file| file.writer());
+        if let Some(writer) = &writer
+            && writer.is_dirty()
+        {
+            writer.set_modified(Some(time));
+            return Ok(());
+        }
+        let path = self.path(ino)?;
+        match self.remote.set_modified(&path, time) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::Unsupported && !self.config.strict => {
+                tell_once(&self.told_utimes, || {
+                    format!("{path}: {error}; times are not kept")
+                });
+                return Ok(());
+            }
+            // Several servers set times of files only.
+            Err(error) if self.is_directory(ino) && !self.config.strict => {
+                log::debug!("{path}: {error}");
+                return Ok(());
+            }
+            Err(error) => return Err(self.not_the_owner(error, &path)),
+        }
+        let time = whole_second(time);
+        self.same_content_at(ino, time);
+        if let Some(writer) = writer {
+            writer.rebase_modified(time);
+        }
+        let mut size = None;
+        if let Some(file) = &file {
+            let mut state = file.state.lock();
+            state.entry.modified = Some(exact(time));
+            if let Some(version) = &mut state.version {
+                version.modified = Some(time);
+            }
+            size = state.version.map(|v| v.size);
+        }
+        let stored = size.map(|size| FileVersion {
+            size,
+            modified: Some(time),
+        });
+        self.edit_listed(
+            &path,
+            |entry| entry.modified = Some(exact(time)),
+            Some((time, stored)),
+        );
+        Ok(())
+    }
+
+    fn is_directory(&self, ino: u64) -> bool {
+        self.inodes.lock().kind(ino) == Some(EntryKind::Directory)
+    }
+
+    /// Blocks that are cached stay good: only the time is another.
+    fn same_content_at(&self, ino: u64, time: SystemTime) {
+        let mut inodes = self.inodes.lock();
+        if let Some((content, version)) = inodes.content(ino) {
+            let version = FileVersion {
+                modified: Some(time),
+                ..version
+            };
+            inodes.set_content(ino, Some((content, version)));
+        }
+    }
+
+    /// Edits what the cached listing says of `path`. With a time of ours, it is shown as long as the
+    /// server's listing agrees with it.
+    fn edit_listed(
+        &self,
+        path: &RemotePath,
+        edit: impl FnOnce(&mut Entry),
+        time: Option<(SystemTime, Option<FileVersion>)>,
+    ) {
+        let Some(dir) = path.parent() else { return };
+        let look = |entries: &crate::cache::Entries, _| entries.get(path.name()).cloned();
+        let Some(Some(found)) = self.listings.peek(&dir, Duration::MAX, look) else {
+            return;
+        };
+        let mut entry = found.entry;
+        edit(&mut entry);
+        let own = match time {
+            None => found.own,
+            Some((shown, stored)) => {
+                let listed = entry.size.map(|size| FileVersion {
+                    size,
+                    modified: Some(shown),
+                });
+                stored.or(listed).map(|stored| OwnTime { shown, stored })
+            }
+        };
+        self.listings.put(&dir, entry, own);
+    }
+
+    /// Who may not change attributes is told EPERM, as chmod(2) and utimes(2) have it.
+    fn not_the_owner(&self, error: RemoteError, path: &RemotePath) -> FsError {
+        match self.explain(error, path, Asked::Use) {
+            FsError::Explained(libc::EACCES, error) => FsError::Explained(libc::EPERM, error),
+            FsError::Remote(error) if error.kind() == ErrorKind::Denied => {
+                FsError::Explained(libc::EPERM, error)
+            }
+            other => other,
+        }
+    }
+
+    /// The writer of an open file, made at its first change.
+    pub(super) fn writer_of(
+        &self,
+        file: &Arc<super::open_file::OpenFile>,
+    ) -> Result<Arc<FileWriter>, FsError> {
+        let mut state = file.state.lock();
+        if let Some(writer) = &state.writer {
+            return Ok(Arc::clone(writer));
+        }
+        let path = self.path_of(file.ino);
+        let (Some(path), Some(version), false) = (path, state.version, state.nameless) else {
+            // A file without a name, or one whose size nobody knows, has no content to be changed.
+            return Err(FsError::Errno(libc::ESTALE));
+        };
+        let context = Arc::clone(&self.writing);
+        let writer = FileWriter::edit(context, path, version, state.entry.mode)?;
+        state.writer = Some(Arc::clone(&writer));
+        let reader = state.reader.take();
+        drop(state);
+        // Readers see staged bytes from now on; the download would be of an old content.
+        reader.into_iter().for_each(|reader| {
+            reader.reclaim();
+        });
+        Ok(writer)
+    }
+}
+
+/// What FTP keeps of a time.
+fn whole_second(time: SystemTime) -> SystemTime {
+    match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) => SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs()),
+        Err(_) => time,
+    }
+}
+
+fn tell_once(told: &AtomicBool, message: impl FnOnce() -> String) {
+    if !told.swap(true, Ordering::Relaxed) {
+        log::warn!("{}", message());
+    }
+}

@@ -1,0 +1,389 @@
+//! The commit of a `FileWriter`: the cheapest honest way of its bytes to the server.
+
+use std::sync::atomic::Ordering;
+use std::time::SystemTime;
+
+use super::writer::{Committed, FileWriter, Stream};
+use super::{ByteRanges, UNKNOWN_MODE, UploadPolicy, WriteError};
+use crate::ftp::RemotePath;
+use crate::remote::{ErrorKind, FileVersion, RemoteError, Upload, UploadMode};
+
+/// How often a commit is begun anew from staging after a failure that may pass.
+const ATTEMPTS: u32 = 3;
+
+/// What was taken out of the state for one commit.
+struct Snapshot {
+    path: RemotePath,
+    size: u64,
+    dirty: ByteRanges,
+    base: Option<FileVersion>,
+    /// Bytes of `base` that are part of the new content.
+    base_valid: u64,
+    set_modified: Option<SystemTime>,
+    appends: bool,
+}
+
+impl FileWriter {
+    /// Brings the server to what was written before this call, and returns what it has then;
+    /// `None` if nothing was dirty. May wait.
+    ///
+    /// # Errors
+    /// The server's refusal, the way to it, a conflict, or the local disk. The bytes stay staged and dirty.
+    pub fn commit(&self) -> Result<Option<Committed>, WriteError> {
+        self.commit_and(|_| ()).map(|(committed, ())| committed)
+    }
+
+    /// Commits, and calls `then` before any other commit or upload of this file can begin: to rename
+    /// it, say. May wait.
+    ///
+    /// # Errors
+    /// As [`FileWriter::commit`]; `then` is not called.
+    pub fn commit_and<R>(
+        &self,
+        then: impl FnOnce(Option<&Committed>) -> R,
+    ) -> Result<(Option<Committed>, R), WriteError> {
+        let mut stream = self.stream.lock();
+        let mut attempt = 1;
+        let committed = loop {
+            match self.commit_once(&mut stream) {
+                Ok(committed) => break committed,
+                Err(WriteError::Remote(error))
+                    if error.kind().is_transient() && attempt < ATTEMPTS =>
+                {
+                    let path = self.state.lock().path.clone();
+                    log::info!(
+                        "{path}: attempt {attempt} to store it failed ({error}); once more from the staged copy"
+                    );
+                    attempt += 1;
+                }
+                Err(error) => {
+                    self.remove_temporary(&mut stream);
+                    return Err(error);
+                }
+            }
+        };
+        let result = then(committed.as_ref());
+        Ok((committed, result))
+    }
+
+    fn commit_once(&self, stream: &mut Stream) -> Result<Option<Committed>, WriteError> {
+        let Some(snapshot) = self.snapshot() else {
+            return Ok(None);
+        };
+        let outcome = if snapshot.appends {
+            self.append_dirty(stream, &snapshot)
+        } else {
+            self.store_whole(stream, &snapshot)
+        };
+        let outcome = outcome.and_then(|(version, is_new)| {
+            self.finish(&snapshot, version, is_new).map_err(Into::into)
+        });
+        let mut state = self.state.lock();
+        if let Err(error) = outcome {
+            snapshot.dirty.iter().for_each(|range| {
+                let end = range.end.min(state.size);
+                state.dirty.insert(range.start.min(end)..end);
+            });
+            drop(state);
+            self.give_up(stream);
+            return Err(error);
+        }
+        drop(state);
+        outcome.map(Some)
+    }
+
+    /// What is to be committed, taken out of the state so that what is written meanwhile is told apart.
+    fn snapshot(&self) -> Option<Snapshot> {
+        let mut state = self.state.lock();
+        if !state.is_dirty() {
+            return None;
+        }
+        let old_end = state.base.map(|base| base.size);
+        let appends = self.context.policy != UploadPolicy::Atomic
+            && old_end.is_some_and(|end| end > 0 && state.base_valid == end)
+            && state.dirty.first() == old_end
+            && !state.resized;
+        Some(Snapshot {
+            path: state.path.clone(),
+            size: state.size,
+            dirty: std::mem::take(&mut state.dirty),
+            base: state.base,
+            base_valid: state.base_valid,
+            set_modified: state.set_modified,
+            appends,
+        })
+    }
+
+    /// Only bytes behind the old end: APPE. Where the server does not allow it, the whole file.
+    fn append_dirty(
+        &self,
+        stream: &mut Stream,
+        snapshot: &Snapshot,
+    ) -> Result<(FileVersion, bool), WriteError> {
+        let remote = &self.context.remote;
+        let Some(base) = snapshot.base else {
+            return self.store_whole(stream, snapshot);
+        };
+        self.check_base(&snapshot.path, Some(base))?;
+        self.give_up(stream);
+        let mode = UploadMode::Append { size: base.size };
+        let mut upload = match Upload::open(remote, &snapshot.path, mode) {
+            Ok(upload) => upload,
+            Err(error) if error.kind() == ErrorKind::Unsupported => {
+                return self.store_whole(stream, snapshot);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let sent = self.send_range(&mut upload, base.size..snapshot.size);
+        let outcome = sent.and_then(|()| Ok(upload.finish()?));
+        match outcome {
+            Ok(version) => Ok((version, false)),
+            Err(error) => self.after_failed_append(stream, snapshot, base, error),
+        }
+    }
+
+    /// Part of the bytes may have arrived: the size tells. APPE is never repeated blindly; the whole
+    /// file is.
+    fn after_failed_append(
+        &self,
+        stream: &mut Stream,
+        snapshot: &Snapshot,
+        base: FileVersion,
+        error: WriteError,
+    ) -> Result<(FileVersion, bool), WriteError> {
+        let now = self.context.remote.version(&snapshot.path)?;
+        if now.size == snapshot.size {
+            log::info!(
+                "{}: {error}, but the server has all {} bytes",
+                snapshot.path,
+                now.size
+            );
+            return Ok((now, false));
+        }
+        if now.size <= base.size || now.size > snapshot.size {
+            return Err(error);
+        }
+        log::info!(
+            "{}: {error}; {} of {} bytes arrived, storing the whole file",
+            snapshot.path,
+            now.size,
+            snapshot.size
+        );
+        self.state.lock().base = Some(now);
+        let whole = Snapshot {
+            path: snapshot.path.clone(),
+            dirty: ByteRanges::default(),
+            base: Some(now),
+            ..*snapshot
+        };
+        self.store_whole(stream, &whole)
+    }
+
+    fn send_range(
+        &self,
+        upload: &mut Upload,
+        range: std::ops::Range<u64>,
+    ) -> Result<(), WriteError> {
+        let mut at = range.start;
+        while at < range.end {
+            let length = usize::try_from((range.end - at).min(1 << 20)).unwrap_or(0);
+            let piece = self.state.lock().staging.view(at, length);
+            upload.write(&piece.read()?)?;
+            at += length as u64;
+            self.context.progress.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// The whole content, under the file's name or beside it.
+    fn store_whole(
+        &self,
+        stream: &mut Stream,
+        snapshot: &Snapshot,
+    ) -> Result<(FileVersion, bool), WriteError> {
+        let partial = snapshot.base_valid > 0;
+        self.fetch_missing(stream, 0..snapshot.size)?;
+        if let Some(fetching) = stream.fetching.take() {
+            fetching.abandon();
+        }
+        if partial {
+            self.check_base(&snapshot.path, snapshot.base)?;
+        }
+        self.open_upload(stream)?;
+        self.send_while(stream, |state| state.sent < snapshot.size && !state.spoiled)?;
+        let spoiled = {
+            let state = self.state.lock();
+            state.spoiled || state.sent != snapshot.size
+        };
+        if spoiled {
+            // Another handle wrote in front of what was sent: once more, all at once.
+            self.give_up(stream);
+            self.open_upload(stream)?;
+            self.state.lock().sent = snapshot.size;
+        }
+        let Some(mut sending) = stream.upload.take() else {
+            return Err(WriteError::Conflict);
+        };
+        if spoiled {
+            self.send_range(&mut sending.upload, 0..snapshot.size)?;
+        }
+        let was_new = snapshot.base.is_none();
+        let finished = sending.upload.finish();
+        {
+            let mut state = self.state.lock();
+            (state.sent, state.spoiled) = (0, false);
+        }
+        let version = finished?;
+        if sending.beside {
+            self.rename_over(stream, snapshot, partial)?;
+        }
+        Ok((version, was_new || sending.beside))
+    }
+
+    fn rename_over(
+        &self,
+        stream: &mut Stream,
+        snapshot: &Snapshot,
+        partial: bool,
+    ) -> Result<(), WriteError> {
+        let Some(temporary) = stream.temporary.clone() else {
+            return Err(WriteError::Conflict);
+        };
+        if partial {
+            self.check_base(&snapshot.path, snapshot.base)?;
+        }
+        let backup = snapshot
+            .base
+            .map(|_| self.context.temporary.beside(&snapshot.path));
+        self.context
+            .remote
+            .rename(&temporary, &snapshot.path, backup.as_ref())?;
+        stream.temporary = None;
+        Ok(())
+    }
+
+    /// Nobody else has changed the file since we looked at it.
+    pub(super) fn check_base(
+        &self,
+        path: &RemotePath,
+        base: Option<FileVersion>,
+    ) -> Result<(), WriteError> {
+        let Some(base) = base else { return Ok(()) };
+        match self.context.remote.version(path) {
+            Ok(now) if now.agrees_with(base) => Ok(()),
+            Ok(_) => Err(WriteError::Conflict),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(WriteError::Conflict),
+            Err(error) if error.kind() == ErrorKind::Unsupported => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The content is on the server: mode and time follow, and the state learns what is there.
+    fn finish(
+        &self,
+        snapshot: &Snapshot,
+        mut version: FileVersion,
+        is_new: bool,
+    ) -> Result<Committed, RemoteError> {
+        let mode = self.settle_mode(&snapshot.path, is_new)?;
+        if let Some(time) = snapshot.set_modified {
+            match self.context.remote.set_modified(&snapshot.path, time) {
+                Ok(()) => version.modified = Some(whole_second(time)),
+                Err(error) => self.tolerate(&snapshot.path, "set its time", error)?,
+            }
+        }
+        let mut state = self.state.lock();
+        state.base = Some(version);
+        state.resized = state.size < version.size;
+        state.base_valid = version.size.min(state.size);
+        if state.set_modified == snapshot.set_modified {
+            state.set_modified = None;
+            if let Some(time) = snapshot.set_modified {
+                state.modified = if version.modified == Some(whole_second(time)) {
+                    whole_second(time)
+                } else {
+                    version.modified.unwrap_or(state.modified)
+                };
+            }
+        }
+        Ok(Committed {
+            version,
+            shown: state.modified,
+            mode,
+        })
+    }
+
+    /// Gives a file that the server made anew the mode that it has to have.
+    fn settle_mode(&self, path: &RemotePath, is_new: bool) -> Result<Option<u16>, RemoteError> {
+        let (wanted, pending) = {
+            let state = self.state.lock();
+            (state.mode, state.mode_pending)
+        };
+        let Some(wanted) = wanted else {
+            return Ok(None);
+        };
+        if !is_new && !pending {
+            return Ok(Some(wanted));
+        }
+        let given = if is_new {
+            self.mode_of_new_files(path)
+        } else {
+            None
+        };
+        if given != Some(wanted) {
+            match self.context.remote.set_mode(path, wanted) {
+                Ok(()) => {}
+                Err(error) => {
+                    self.tolerate(path, "set its mode", error)?;
+                    let mut state = self.state.lock();
+                    (state.mode, state.mode_pending) = (given, false);
+                    return Ok(given);
+                }
+            }
+        }
+        self.state.lock().mode_pending = false;
+        Ok(Some(wanted))
+    }
+
+    /// What the server gives to new files: asked once, of the first one.
+    fn mode_of_new_files(&self, path: &RemotePath) -> Option<u16> {
+        let learned = &self.context.new_file_mode;
+        let known = learned.load(Ordering::Relaxed);
+        if known != UNKNOWN_MODE {
+            return u16::try_from(known).ok();
+        }
+        let mode = self
+            .context
+            .remote
+            .entry(path)
+            .ok()
+            .and_then(|entry| entry.mode)?;
+        learned.store(u32::from(mode), Ordering::Relaxed);
+        Some(mode)
+    }
+
+    fn tolerate(
+        &self,
+        path: &RemotePath,
+        what: &str,
+        error: RemoteError,
+    ) -> Result<(), RemoteError> {
+        match error.kind() {
+            ErrorKind::Unsupported if self.context.strict => Err(error),
+            ErrorKind::Unsupported => Ok(()),
+            _ if self.context.strict => Err(error),
+            _ => {
+                log::warn!("{path} is stored, but the server did not {what}: {error}");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// FTP keeps whole seconds (RFC 3659 section 2.3, drafts of MFMT).
+fn whole_second(time: SystemTime) -> SystemTime {
+    match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) => time - std::time::Duration::from_nanos(u64::from(since.subsec_nanos())),
+        Err(_) => time,
+    }
+}

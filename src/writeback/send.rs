@@ -1,0 +1,227 @@
+//! What a `FileWriter` has on the line: the upload that chases its front, and the download of bytes that
+//! only the server has.
+
+use std::ops::Range;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use super::writer::{FileWriter, Sending, State, Stream};
+use super::{UploadPolicy, WriteError};
+use crate::remote::{Download, ErrorKind, RemoteError, Upload, UploadMode};
+
+/// Bytes that are read from staging and sent at a time.
+const PIECE: u64 = 1 << 20;
+
+/// Bytes that are fetched at a time when only some of them are asked for: what a new download delivers
+/// in its first round trips.
+const FETCH_AT_LEAST: u64 = 256 << 10;
+
+impl FileWriter {
+    /// A job: sends what is staged at the front, then rests.
+    pub(super) fn chase(&self) {
+        let mut stream = self.stream.lock();
+        let more = |state: &State| state.can_chase() && state.chaseable() > 0;
+        let outcome = if more(&self.state.lock()) {
+            self.open_upload(&mut stream)
+                .and_then(|()| self.send_while(&mut stream, more))
+        } else {
+            Ok(())
+        };
+        self.state.lock().chasing = false;
+        if let Err(error) = outcome {
+            // The commit tries again from staging, and its failure is the program's to know.
+            log::debug!("an upload beside the writing program ended early: {error}");
+            self.give_up(&mut stream);
+        } else if self.context.remote.is_contended() {
+            self.give_up(&mut stream);
+        }
+    }
+
+    /// Begins an upload of the whole content, unless one is under way that can go on.
+    pub(super) fn open_upload(&self, stream: &mut Stream) -> Result<(), WriteError> {
+        let (path, beside) = {
+            let state = self.state.lock();
+            if stream.upload.is_some() && !state.spoiled {
+                return Ok(());
+            }
+            (state.path.clone(), self.goes_beside(&state))
+        };
+        self.give_up(stream);
+        let upload = if beside {
+            let temporary = self.context.temporary.beside(&path);
+            let name = stream.temporary.get_or_insert(temporary).clone();
+            match Upload::open(&self.context.remote, &name, UploadMode::Store) {
+                Ok(upload) => Sending {
+                    upload,
+                    beside: true,
+                },
+                Err(error) if refuses_the_name(&error) && self.may_go_in_place() => {
+                    log::info!("{path}: {error}; storing it in place instead of {name}");
+                    stream.temporary = None;
+                    self.in_place(&path)?
+                }
+                Err(error) => return Err(error.into()),
+            }
+        } else {
+            self.in_place(&path)?
+        };
+        stream.upload = Some(upload);
+        stream.used = Instant::now();
+        Ok(())
+    }
+
+    fn in_place(&self, path: &crate::ftp::RemotePath) -> Result<Sending, WriteError> {
+        let upload = Upload::open(&self.context.remote, path, UploadMode::Store)?;
+        // The old content is gone from now on; all of the new one is staged.
+        let mut state = self.state.lock();
+        (state.base, state.base_valid) = (None, 0);
+        Ok(Sending {
+            upload,
+            beside: false,
+        })
+    }
+
+    fn goes_beside(&self, state: &State) -> bool {
+        match self.context.policy {
+            UploadPolicy::Auto => state.base.is_some(),
+            UploadPolicy::Atomic => true,
+            UploadPolicy::InPlace => false,
+        }
+    }
+
+    /// Only when nothing of the old content is needed any more can it be overwritten.
+    fn may_go_in_place(&self) -> bool {
+        let state = self.state.lock();
+        self.context.policy == UploadPolicy::Auto && state.missing(0..state.size).is_empty()
+    }
+
+    /// Sends piece after piece from the front as long as `more` says so.
+    pub(super) fn send_while(
+        &self,
+        stream: &mut Stream,
+        more: impl Fn(&State) -> bool,
+    ) -> Result<(), WriteError> {
+        let Some(sending) = &mut stream.upload else {
+            return Ok(());
+        };
+        loop {
+            let piece = {
+                let mut state = self.state.lock();
+                if !more(&state) {
+                    return Ok(());
+                }
+                let start = state.sent;
+                let end = state.staged.front().min(state.size).min(start + PIECE);
+                if end <= start {
+                    return Ok(());
+                }
+                // Counted as sent before it is read: a write from now on is seen as a change of it.
+                state.sent = end;
+                state
+                    .staging
+                    .view(start, usize::try_from(end - start).unwrap_or(0))
+            };
+            sending.upload.write(&piece.read()?)?;
+            stream.used = Instant::now();
+            self.context.progress.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Fetches what is missing in `range` and a little more. May wait.
+    ///
+    /// # Errors
+    /// The server, the way to it, or the local disk.
+    pub fn fetch(&self, range: Range<u64>) -> Result<(), WriteError> {
+        let mut stream = self.stream.lock();
+        let end = range.end.max(range.start.saturating_add(FETCH_AT_LEAST));
+        let end = end.min(self.state.lock().base_valid);
+        self.fetch_missing(&mut stream, range.start..end)
+    }
+
+    pub(super) fn fetch_missing(
+        &self,
+        stream: &mut Stream,
+        range: Range<u64>,
+    ) -> Result<(), WriteError> {
+        let mut buffer = vec![0; 128 << 10];
+        loop {
+            let (gap, path, base) = {
+                let state = self.state.lock();
+                match state.missing(range.clone()).into_iter().next() {
+                    None => return Ok(()),
+                    Some(gap) => (gap, state.path.clone(), state.base),
+                }
+            };
+            let position = stream.fetching.as_ref().map(Download::position);
+            if position != Some(gap.start) {
+                if let Some(elsewhere) = stream.fetching.take() {
+                    elsewhere.abandon();
+                }
+                self.check_base(&path, base)?;
+                let download = Download::open(&self.context.remote, &path, gap.start, base)?;
+                stream.fetching = Some(download);
+            }
+            let Some(download) = &mut stream.fetching else {
+                return Ok(());
+            };
+            let n = match download.read(&mut buffer) {
+                Ok(0) => Err(WriteError::Conflict),
+                Err(error) if error.kind() == ErrorKind::Changed => Err(WriteError::Conflict),
+                other => other.map_err(WriteError::from),
+            };
+            let n = n.inspect_err(|_| stream.fetching = None)?;
+            stream.used = Instant::now();
+            self.context.progress.fetch_add(1, Ordering::Relaxed);
+            self.keep_fetched(gap.start, &buffer[..n])?;
+        }
+    }
+
+    /// Fetched bytes count where nothing newer is staged.
+    fn keep_fetched(&self, offset: u64, bytes: &[u8]) -> Result<(), WriteError> {
+        let mut state = self.state.lock();
+        for gap in state.missing(offset..offset + bytes.len() as u64) {
+            let at = |n: u64| usize::try_from(n - offset).unwrap_or(usize::MAX);
+            state
+                .staging
+                .write(gap.start, &bytes[at(gap.start)..at(gap.end)])?;
+            state.staged.insert(gap);
+        }
+        Ok(())
+    }
+
+    /// Ends what is on the line without finishing it; staging has it all. Returns whether a session
+    /// was given back.
+    pub(super) fn give_up(&self, stream: &mut Stream) -> bool {
+        {
+            let mut state = self.state.lock();
+            (state.sent, state.spoiled) = (0, false);
+        }
+        let fetching = stream.fetching.take().map(Download::abandon).is_some();
+        let sending = stream
+            .upload
+            .take()
+            .map(|sending| sending.upload.abandon())
+            .is_some();
+        fetching || sending
+    }
+
+    /// Deletes the temporary file, if there may be one. Who gives up an upload and does not begin it
+    /// anew calls this.
+    pub(super) fn remove_temporary(&self, stream: &mut Stream) {
+        if let Some(name) = stream.temporary.take() {
+            match self.context.remote.remove_file(&name) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => log::warn!("{name} is left on the server: {error}"),
+            }
+        }
+    }
+}
+
+/// A server that does not let us make another name may still let us store under the old one.
+fn refuses_the_name(error: &RemoteError) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Denied | ErrorKind::Refused | ErrorKind::InvalidName | ErrorKind::NameTooLong
+    )
+}

@@ -1,0 +1,418 @@
+//! `FileWriter`: one file that is being changed.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use parking_lot::Mutex;
+
+use super::staging::StagingFile;
+use super::{ByteRanges, StagedBytes, WriteContext};
+use crate::ftp::RemotePath;
+use crate::remote::{Download, FileVersion, RemoteError, Upload};
+
+/// A chase is worth a job when this much is staged and not yet sent.
+const CHASE_STEP: u64 = 256 << 10;
+
+/// Why written data could not be staged, read back or committed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum WriteError {
+    /// The server, or the way to it.
+    #[error(transparent)]
+    Remote(Arc<RemoteError>),
+    /// The local disk for staged data.
+    #[error("local copy of written data: {0}")]
+    Local(Arc<io::Error>),
+    /// The file on the server is no longer the one that was opened and partly changed.
+    #[error("the file changed on the server while it was being edited; it was not overwritten")]
+    Conflict,
+}
+
+impl From<RemoteError> for WriteError {
+    fn from(error: RemoteError) -> Self {
+        Self::Remote(Arc::new(error))
+    }
+}
+
+impl From<io::Error> for WriteError {
+    fn from(error: io::Error) -> Self {
+        Self::Local(Arc::new(error))
+    }
+}
+
+/// What the server has after a commit.
+#[derive(Debug, Clone, Copy)]
+pub struct Committed {
+    /// As the server tells it.
+    pub version: FileVersion,
+    /// The time that programs were shown.
+    pub shown: SystemTime,
+    /// Permission bits, if they are known.
+    pub mode: Option<u16>,
+}
+
+/// The answer of memory to a read of a file that is being written.
+#[derive(Debug)]
+pub enum WriteRead {
+    /// Here they are.
+    Bytes(StagedBytes),
+    /// Some have to be fetched from the server first ([`FileWriter::fetch`]).
+    Missing,
+}
+
+/// One file that is being changed.
+///
+/// The staging file is the truth. An upload may chase its front while the program still writes,
+/// but it can be given up at any time and repeated from the staged bytes.
+#[derive(Debug)]
+pub struct FileWriter {
+    pub(super) context: Arc<WriteContext>,
+    /// Guards what is staged; held for local reads and writes only. After `stream`.
+    pub(super) state: Mutex<State>,
+    /// Guards what is on the line; taken by workers only, over the stream's I/O.
+    pub(super) stream: Mutex<Stream>,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) path: RemotePath,
+    pub(super) staging: StagingFile,
+    /// Bytes that are known here: written, fetched, or zeros of a hole.
+    pub(super) staged: ByteRanges,
+    /// Bytes that the server does not have.
+    pub(super) dirty: ByteRanges,
+    /// The size differs from the server's for another reason than dirty bytes.
+    pub(super) resized: bool,
+    pub(super) size: u64,
+    /// What the server has under `path`; `None` if that is nothing, or nothing that counts.
+    pub(super) base: Option<FileVersion>,
+    /// Bytes in front of this are those of `base` where they are not staged.
+    pub(super) base_valid: u64,
+    /// Something was written or truncated since the file was opened.
+    pub(super) touched: bool,
+    /// The file was deleted: nothing is sent any more.
+    pub(super) discarded: bool,
+    /// Bytes in front of this may have been sent by the present upload.
+    pub(super) sent: u64,
+    /// A byte that was sent has changed since.
+    pub(super) spoiled: bool,
+    /// A chase runs or is queued.
+    pub(super) chasing: bool,
+    /// When the content last changed, or was said to have changed.
+    pub(super) modified: SystemTime,
+    /// A time that was set (utimens) after the last write and has to follow the upload.
+    pub(super) set_modified: Option<SystemTime>,
+    /// The mode that the file has to have when its content is stored anew.
+    pub(super) mode: Option<u16>,
+    /// `mode` was asked for and has not reached the server.
+    pub(super) mode_pending: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) upload: Option<Sending>,
+    pub(super) fetching: Option<Download>,
+    /// The temporary name of this file, once it had one that may exist on the server.
+    pub(super) temporary: Option<RemotePath>,
+    pub(super) used: Instant,
+}
+
+/// An upload on its way.
+#[derive(Debug)]
+pub(super) struct Sending {
+    pub(super) upload: Upload,
+    /// Under a temporary name, to be renamed.
+    pub(super) beside: bool,
+}
+
+impl FileWriter {
+    fn with(
+        context: Arc<WriteContext>,
+        path: RemotePath,
+        base: Option<FileVersion>,
+        mode: Option<u16>,
+    ) -> io::Result<Arc<Self>> {
+        let size = base.map_or(0, |base| base.size);
+        let state = State {
+            path,
+            staging: StagingFile::new(&context.area)?,
+            staged: ByteRanges::default(),
+            dirty: ByteRanges::default(),
+            resized: false,
+            size,
+            base,
+            base_valid: size,
+            touched: false,
+            discarded: false,
+            sent: 0,
+            spoiled: false,
+            chasing: false,
+            modified: base
+                .and_then(|b| b.modified)
+                .unwrap_or_else(SystemTime::now),
+            set_modified: None,
+            mode,
+            mode_pending: false,
+        };
+        let stream = Stream {
+            upload: None,
+            fetching: None,
+            temporary: None,
+            used: Instant::now(),
+        };
+        Ok(Arc::new(Self {
+            context,
+            state: Mutex::new(state),
+            stream: Mutex::new(stream),
+        }))
+    }
+
+    /// A new file: the server is asked at once (STOR), so that its refusal is the refusal of the open.
+    /// May wait.
+    ///
+    /// # Errors
+    /// The server's refusal; no local file.
+    pub fn create(
+        context: Arc<WriteContext>,
+        path: RemotePath,
+        mode: Option<u16>,
+    ) -> Result<Arc<Self>, WriteError> {
+        let writer = Self::with(context, path, None, mode)?;
+        {
+            let mut state = writer.state.lock();
+            state.modified = SystemTime::now();
+            state.mode_pending = mode.is_some();
+        }
+        writer.begin()?;
+        Ok(writer)
+    }
+
+    /// An existing file whose first change is about to happen; `mode` is what it has. Never waits.
+    ///
+    /// # Errors
+    /// No local file.
+    pub fn edit(
+        context: Arc<WriteContext>,
+        path: RemotePath,
+        base: FileVersion,
+        mode: Option<u16>,
+    ) -> Result<Arc<Self>, WriteError> {
+        Ok(Self::with(context, path, Some(base), mode)?)
+    }
+
+    /// Asks the server whether the content may be stored, by beginning to. May wait.
+    ///
+    /// # Errors
+    /// The server's refusal.
+    pub fn begin(&self) -> Result<(), WriteError> {
+        let mut stream = self.stream.lock();
+        self.open_upload(&mut stream)
+    }
+
+    /// Bytes of the file as it is now.
+    pub fn size(&self) -> u64 {
+        self.state.lock().size
+    }
+
+    /// When the content last changed, as programs are to see it.
+    pub fn modified(&self) -> SystemTime {
+        let state = self.state.lock();
+        state.set_modified.unwrap_or(state.modified)
+    }
+
+    /// The mode that the file will have, if anybody said.
+    pub fn mode(&self) -> Option<u16> {
+        self.state.lock().mode
+    }
+
+    /// Whether the server lacks something.
+    pub fn is_dirty(&self) -> bool {
+        self.state.lock().is_dirty()
+    }
+
+    /// Whether anything was written or truncated since the file was opened.
+    pub fn is_touched(&self) -> bool {
+        self.state.lock().touched
+    }
+
+    /// The file is elsewhere now.
+    pub fn set_path(&self, path: RemotePath) {
+        self.state.lock().path = path;
+    }
+
+    /// Stages `data`. Never waits for the network.
+    ///
+    /// # Errors
+    /// The local disk is full or fails.
+    pub fn write(self: &Arc<Self>, offset: u64, data: &[u8]) -> Result<(), WriteError> {
+        let mut state = self.state.lock();
+        state.write(offset, data)?;
+        self.chase_if_worth_it(&mut state);
+        Ok(())
+    }
+
+    /// Stages `data` behind the end of the file (`O_APPEND`). Never waits for the network.
+    ///
+    /// # Errors
+    /// The local disk is full or fails.
+    pub fn append(self: &Arc<Self>, data: &[u8]) -> Result<(), WriteError> {
+        let mut state = self.state.lock();
+        let end = state.size;
+        state.write(end, data)?;
+        self.chase_if_worth_it(&mut state);
+        Ok(())
+    }
+
+    /// Cuts the file or lengthens it with zeros. Never waits for the network.
+    ///
+    /// # Errors
+    /// The local disk fails.
+    pub fn truncate(&self, size: u64) -> Result<(), WriteError> {
+        Ok(self.state.lock().truncate(size)?)
+    }
+
+    /// The bytes in `range`, clipped at the end of the file, if they are all here.
+    pub fn read(&self, range: Range<u64>) -> WriteRead {
+        let state = self.state.lock();
+        let range = range.start..range.end.min(state.size);
+        if !state.missing(range.clone()).is_empty() {
+            return WriteRead::Missing;
+        }
+        let length = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(0);
+        WriteRead::Bytes(state.staging.view(range.start, length))
+    }
+
+    /// Remembers a time for after the upload; `None` is the moment of the call. Returns whether it has
+    /// to wait for a commit.
+    pub fn set_modified(&self, time: Option<SystemTime>) -> bool {
+        let mut state = self.state.lock();
+        match time {
+            Some(time) => state.set_modified = Some(time),
+            None => (state.modified, state.set_modified) = (SystemTime::now(), None),
+        }
+        state.is_dirty()
+    }
+
+    /// Remembers the mode for the next commit. Returns whether it has to wait for it because the
+    /// server has no such file yet.
+    pub fn set_mode(&self, mode: u16) -> bool {
+        let mut state = self.state.lock();
+        state.mode = Some(mode);
+        state.mode_pending = state.base.is_none();
+        state.mode_pending
+    }
+
+    /// Deletes or replaces the file by `then`, without any upload of it on the line. If that succeeds,
+    /// what is dirty concerns nobody but the open handles. May wait.
+    ///
+    /// # Errors
+    /// Those of `then`; the file is then as before.
+    pub fn discard_with<R, E>(&self, then: impl FnOnce() -> Result<R, E>) -> Result<R, E> {
+        let mut stream = self.stream.lock();
+        self.give_up(&mut stream);
+        let result = then()?;
+        self.state.lock().discarded = true;
+        self.remove_temporary(&mut stream);
+        Ok(result)
+    }
+
+    /// This writer was made in vain: nothing of it reaches the server. May wait.
+    pub fn abandon(&self) {
+        self.state.lock().discarded = true;
+        let mut stream = self.stream.lock();
+        self.give_up(&mut stream);
+        self.remove_temporary(&mut stream);
+    }
+
+    /// The server has the same content under another time now: ours (utimens).
+    pub fn rebase_modified(&self, time: SystemTime) {
+        let mut state = self.state.lock();
+        if let Some(base) = &mut state.base {
+            base.modified = Some(time);
+        }
+        state.modified = time;
+    }
+
+    /// Gives the session of a resting upload back, if there is one. Never waits.
+    pub fn reclaim(&self) -> bool {
+        self.stream
+            .try_lock()
+            .is_some_and(|mut stream| self.give_up(&mut stream))
+    }
+
+    /// Gives the session back if its stream has rested for longer than `rest`. Never waits.
+    pub fn reclaim_if_older(&self, rest: Duration) -> bool {
+        self.stream
+            .try_lock()
+            .is_some_and(|mut stream| stream.used.elapsed() > rest && self.give_up(&mut stream))
+    }
+
+    fn chase_if_worth_it(self: &Arc<Self>, state: &mut State) {
+        if !state.chasing && state.can_chase() && state.chaseable() >= CHASE_STEP {
+            state.chasing = true;
+            let writer = Arc::clone(self);
+            self.context.workers.spawn(move || writer.chase());
+        }
+    }
+}
+
+impl State {
+    pub(super) fn is_dirty(&self) -> bool {
+        !self.discarded && (self.base.is_none() || self.resized || !self.dirty.is_empty())
+    }
+
+    /// Nothing of the old content is needed, so the front can be sent while the rest is written.
+    pub(super) fn can_chase(&self) -> bool {
+        !self.discarded && !self.spoiled && self.base_valid == 0
+    }
+
+    /// Bytes at the front that are staged and not sent.
+    pub(super) fn chaseable(&self) -> u64 {
+        self.staged.front().min(self.size).saturating_sub(self.sent)
+    }
+
+    /// Parts of `range` that only the server has.
+    pub(super) fn missing(&self, range: Range<u64>) -> Vec<Range<u64>> {
+        self.staged
+            .missing(range.start..range.end.min(self.base_valid))
+    }
+
+    fn write(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let end = offset
+            .checked_add(data.len() as u64)
+            .ok_or_else(|| io::Error::from_raw_os_error(libc::EFBIG))?;
+        self.staging.write(offset, data)?;
+        // What lies between the old end and this is a hole: zeros, which are already there.
+        let from = offset.min(self.size);
+        self.staged.insert(from..end);
+        self.dirty.insert(from..end);
+        self.size = self.size.max(end);
+        self.changed_at(from);
+        Ok(())
+    }
+
+    fn truncate(&mut self, size: u64) -> io::Result<()> {
+        if size < self.size {
+            self.staging.truncate(size)?;
+            self.staged.truncate(size);
+            self.dirty.truncate(size);
+            self.base_valid = self.base_valid.min(size);
+            self.resized = true;
+        } else {
+            self.staged.insert(self.size..size);
+            self.dirty.insert(self.size..size);
+        }
+        let from = size.min(self.size);
+        self.size = size;
+        self.changed_at(from);
+        Ok(())
+    }
+
+    fn changed_at(&mut self, offset: u64) {
+        self.touched = true;
+        self.spoiled |= offset < self.sent;
+        self.modified = SystemTime::now();
+        self.set_modified = None;
+    }
+}
