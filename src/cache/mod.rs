@@ -3,6 +3,7 @@
 mod block;
 mod readahead;
 mod reader;
+mod stream;
 mod listing;
 mod own_time;
 

@@ -2,19 +2,16 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::block::BLOCK;
+use super::stream::{READ_THROUGH, Stream};
 use super::{BlockCache, ContentId, ReadaheadWindow};
 use crate::ftp::RemotePath;
-use crate::remote::{Download, ErrorKind, FileVersion, Remote, RemoteError};
+use crate::remote::{FileVersion, Remote, RemoteError};
 use crate::workers::Workers;
-
-/// A running download is read on through a gap of at most this many bytes: that is cheaper than the
-/// round trips and the slow start of a new one.
-const READ_THROUGH: u64 = 512 << 10;
 
 /// Where somebody else waits for a session, a stream that has delivered this much gives its own up.
 const QUANTUM: u64 = 1 << 20;
@@ -56,34 +53,34 @@ pub struct ReadContext {
 /// has got all his bytes. When nobody waits and enough is read ahead, the job ends and the
 /// download rests until it is wanted again, reclaimed, or old.
 pub struct FileReader {
-    context: ReadContext,
-    content: ContentId,
-    version: Option<FileVersion>,
+    pub(super) context: ReadContext,
+    pub(super) content: ContentId,
+    pub(super) version: Option<FileVersion>,
     /// Taken by callers for a moment; never held while the network is used.
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
     /// Taken by workers only, over the stream's I/O; before `state`.
-    stream: Mutex<Stream>,
+    pub(super) stream: Mutex<Stream>,
 }
 
-struct State {
-    path: RemotePath,
-    window: ReadaheadWindow,
+pub(super) struct State {
+    pub(super) path: RemotePath,
+    pub(super) window: ReadaheadWindow,
     /// Everything in front of this that the window wants has been fetched.
-    fetched: u64,
-    waiters: VecDeque<Waiter>,
+    pub(super) fetched: u64,
+    pub(super) waiters: VecDeque<Waiter>,
     /// A job runs or is queued.
-    filling: bool,
+    pub(super) filling: bool,
     /// The path no longer leads to this content.
-    detached: bool,
+    pub(super) detached: bool,
     /// A first download has been begun: the next one must check that it is the same file.
-    begun: bool,
+    pub(super) begun: bool,
     /// The end of a file whose size was not known in advance.
-    end: Option<u64>,
+    pub(super) end: Option<u64>,
     /// Blocks that must outlive the cache's own judgement: of a file that is about to be deleted.
-    pinned: Vec<(u64, Vec<u8>)>,
+    pub(super) pinned: Vec<(u64, Vec<u8>)>,
 }
 
-struct Waiter {
+pub(super) struct Waiter {
     offset: u64,
     length: usize,
     bytes: Vec<u8>,
@@ -99,18 +96,6 @@ impl Waiter {
     fn missing(&self) -> usize {
         self.length - self.bytes.len()
     }
-}
-
-struct Stream {
-    download: Option<Download>,
-    /// The block that is being filled: `filled` bytes of `building` are true, beginning at
-    /// `building_at` in the file.
-    building: Vec<u8>,
-    building_at: u64,
-    filled: usize,
-    /// Bytes that the present download has delivered.
-    delivered: u64,
-    used: Instant,
 }
 
 impl std::fmt::Debug for FileReader {
@@ -146,14 +131,7 @@ impl FileReader {
                 end: None,
                 pinned: Vec::new(),
             }),
-            stream: Mutex::new(Stream {
-                download: None,
-                building: Vec::new(),
-                building_at: 0,
-                filled: 0,
-                delivered: 0,
-                used: Instant::now(),
-            }),
+            stream: Mutex::new(Stream::new()),
         })
     }
 
@@ -376,124 +354,6 @@ impl FileReader {
             .unwrap_or(0)
     }
 
-    /// Reads one piece of the stream such that `goal` comes nearer.
-    fn fetch(&self, stream: &mut Stream, goal: u64) -> Result<(), ReadError> {
-        let position = stream.download.as_ref().map(Download::position);
-        if !position.is_some_and(|at| at <= goal && goal - at <= READ_THROUGH) {
-            self.give_up(stream);
-            self.open(stream, goal)?;
-        }
-        let Some(download) = &mut stream.download else {
-            return Ok(());
-        };
-        if stream.filled == stream.building.len() {
-            let room = BLOCK - download.position() % BLOCK;
-            stream.building_at = download.position();
-            stream.building = vec![0; usize::try_from(room).unwrap_or(0)];
-            stream.filled = 0;
-        }
-        match download.read(&mut stream.building[stream.filled..]) {
-            Ok(0) => {
-                let end = download.position();
-                stream.download = None;
-                self.publish(stream);
-                if self.version.is_none() {
-                    self.state.lock().end = Some(end);
-                    Ok(())
-                } else {
-                    // With a known size nobody asks for bytes behind it: the file is shorter.
-                    Err(ReadError::Changed)
-                }
-            }
-            Ok(n) => {
-                stream.filled += n;
-                stream.delivered += n as u64;
-                stream.used = Instant::now();
-                if stream.filled == stream.building.len() {
-                    self.publish(stream);
-                }
-                Ok(())
-            }
-            Err(error) => {
-                stream.download = None;
-                self.publish(stream);
-                Err(ReadError::Remote(Arc::new(error)))
-            }
-        }
-    }
-
-    fn open(&self, stream: &mut Stream, offset: u64) -> Result<(), ReadError> {
-        let (path, begun) = {
-            let mut state = self.state.lock();
-            if state.detached {
-                return Err(ReadError::Gone);
-            }
-            (
-                state.path.clone(),
-                std::mem::replace(&mut state.begun, true),
-            )
-        };
-        // What was read before came from the version that was opened; so must what follows.
-        if begun && let Some(opened) = self.version {
-            match self.context.remote.version(&path) {
-                Ok(now) if !opened.agrees_with(now) => return Err(ReadError::Changed),
-                Err(e) if e.kind() != ErrorKind::Unsupported => {
-                    return Err(ReadError::Remote(Arc::new(e)));
-                }
-                _ => {}
-            }
-        }
-        let download = Download::open(&self.context.remote, &path, offset, self.version);
-        stream.download = Some(download.map_err(|e| ReadError::Remote(Arc::new(e)))?);
-        stream.delivered = 0;
-        stream.used = Instant::now();
-        (stream.building, stream.filled) = (Vec::new(), 0);
-        Ok(())
-    }
-
-    /// All bytes have come and were handed out; only the server's final word is left. It frees the
-    /// session, and a file that goes on behind its size is another file.
-    fn finish_at_end(&self, stream: &mut Stream) {
-        let Some(version) = self.version else { return };
-        if stream
-            .download
-            .as_ref()
-            .is_none_or(|d| d.position() < version.size)
-        {
-            return;
-        }
-        self.publish(stream);
-        let Some(mut download) = stream.download.take() else {
-            return;
-        };
-        match download.read(&mut [0]) {
-            Ok(0) => {}
-            Ok(_) => self.detach(),
-            Err(error) if error.kind() == ErrorKind::Changed => self.detach(),
-            // Every byte that the file has was received: a lost final reply takes nothing away.
-            Err(error) => log::debug!("after the last byte of a download: {error}"),
-        }
-    }
-
-    /// Hands the block under construction to the cache.
-    fn publish(&self, stream: &mut Stream) {
-        let mut data = std::mem::take(&mut stream.building);
-        data.truncate(stream.filled);
-        stream.filled = 0;
-        self.context
-            .blocks
-            .insert(self.content, stream.building_at, data);
-    }
-
-    fn give_up(&self, stream: &mut Stream) -> bool {
-        self.publish(stream);
-        let Some(download) = stream.download.take() else {
-            return false;
-        };
-        download.abandon();
-        true
-    }
-
     fn fail_all(&self, error: &ReadError) {
         let waiters = std::mem::take(&mut self.state.lock().waiters);
         for waiter in waiters {
@@ -547,17 +407,6 @@ impl State {
         let from = usize::try_from(at - start).ok()?;
         let bytes = data.get(from..)?;
         (!bytes.is_empty()).then(|| &bytes[..bytes.len().min(length)])
-    }
-}
-
-impl Stream {
-    /// Bytes of the block under construction.
-    fn bytes(&self, at: u64, length: usize) -> Option<&[u8]> {
-        let from = usize::try_from(at.checked_sub(self.building_at)?).ok()?;
-        if from >= self.filled {
-            return None;
-        }
-        Some(&self.building[from..self.filled.min(from.saturating_add(length))])
     }
 }
 

@@ -40,7 +40,7 @@ impl FtpFs {
         let mut entry = new_entry(name, EntryKind::Directory);
         entry.mode = self.settle_directory_mode(&path, low_bits(mode));
         self.listings.put_empty(&path);
-        Ok(self.made(parent, &path, entry))
+        Ok(self.made(parent, &path, &entry))
     }
 
     /// Makes an empty plain file without opening it (mknod); counts a reference. May wait.
@@ -77,7 +77,7 @@ impl FtpFs {
             target: Some(target.to_vec()),
             ..new_entry(name, EntryKind::Symlink)
         };
-        Ok(self.made(parent, &path, entry))
+        Ok(self.made(parent, &path, &entry))
     }
 
     /// Removes a name that is no directory. May wait.
@@ -150,7 +150,7 @@ impl FtpFs {
     }
 
     /// Something was made: remember it, give it a number, and count the kernel's reference.
-    fn made(&self, parent: u64, path: &RemotePath, entry: Entry) -> Looked {
+    fn made(&self, parent: u64, path: &RemotePath, entry: &Entry) -> Looked {
         if let Some(dir) = path.parent() {
             self.listings.put(&dir, entry.clone(), None);
         }
@@ -158,7 +158,7 @@ impl FtpFs {
         let ino = inodes.number(parent, &entry.name, entry.kind);
         inodes.remember(ino);
         drop(inodes);
-        self.looked(ino, &entry, Duration::ZERO)
+        self.looked(ino, entry, Duration::ZERO)
     }
 
     /// A name was removed: forget it. The number lives on while it is in use.

@@ -1,0 +1,167 @@
+//! The one stream of a `FileReader`: a running download, and the block that it fills.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::block::BLOCK;
+use super::reader::{FileReader, ReadError};
+use crate::remote::{Download, ErrorKind};
+
+/// A running download is read on through a gap of at most this many bytes: that is cheaper than the
+/// round trips and the slow start of a new one.
+pub(super) const READ_THROUGH: u64 = 512 << 10;
+
+/// What a reader has on the line.
+pub(super) struct Stream {
+    pub(super) download: Option<Download>,
+    /// The block that is being filled: `filled` bytes of `building` are true, beginning at
+    /// `building_at` in the file.
+    pub(super) building: Vec<u8>,
+    pub(super) building_at: u64,
+    pub(super) filled: usize,
+    /// Bytes that the present download has delivered.
+    pub(super) delivered: u64,
+    pub(super) used: Instant,
+}
+
+impl Stream {
+    pub(super) fn new() -> Self {
+        Self {
+            download: None,
+            building: Vec::new(),
+            building_at: 0,
+            filled: 0,
+            delivered: 0,
+            used: Instant::now(),
+        }
+    }
+
+    /// Bytes of the block under construction.
+    pub(super) fn bytes(&self, at: u64, length: usize) -> Option<&[u8]> {
+        let from = usize::try_from(at.checked_sub(self.building_at)?).ok()?;
+        if from >= self.filled {
+            return None;
+        }
+        Some(&self.building[from..self.filled.min(from.saturating_add(length))])
+    }
+}
+
+impl FileReader {
+    /// Reads one piece of the stream such that `goal` comes nearer.
+    pub(super) fn fetch(&self, stream: &mut Stream, goal: u64) -> Result<(), ReadError> {
+        let position = stream.download.as_ref().map(Download::position);
+        if !position.is_some_and(|at| at <= goal && goal - at <= READ_THROUGH) {
+            self.give_up(stream);
+            self.open(stream, goal)?;
+        }
+        let Some(download) = &mut stream.download else {
+            return Ok(());
+        };
+        if stream.filled == stream.building.len() {
+            let room = BLOCK - download.position() % BLOCK;
+            stream.building_at = download.position();
+            stream.building = vec![0; usize::try_from(room).unwrap_or(0)];
+            stream.filled = 0;
+        }
+        match download.read(&mut stream.building[stream.filled..]) {
+            Ok(0) => {
+                let end = download.position();
+                stream.download = None;
+                self.publish(stream);
+                if self.version.is_none() {
+                    self.state.lock().end = Some(end);
+                    Ok(())
+                } else {
+                    // With a known size nobody asks for bytes behind it: the file is shorter.
+                    Err(ReadError::Changed)
+                }
+            }
+            Ok(n) => {
+                stream.filled += n;
+                stream.delivered += n as u64;
+                stream.used = Instant::now();
+                if stream.filled == stream.building.len() {
+                    self.publish(stream);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                stream.download = None;
+                self.publish(stream);
+                Err(ReadError::Remote(Arc::new(error)))
+            }
+        }
+    }
+
+    fn open(&self, stream: &mut Stream, offset: u64) -> Result<(), ReadError> {
+        let (path, begun) = {
+            let mut state = self.state.lock();
+            if state.detached {
+                return Err(ReadError::Gone);
+            }
+            (
+                state.path.clone(),
+                std::mem::replace(&mut state.begun, true),
+            )
+        };
+        // What was read before came from the version that was opened; so must what follows.
+        if begun && let Some(opened) = self.version {
+            match self.context.remote.version(&path) {
+                Ok(now) if !opened.agrees_with(now) => return Err(ReadError::Changed),
+                Err(e) if e.kind() != ErrorKind::Unsupported => {
+                    return Err(ReadError::Remote(Arc::new(e)));
+                }
+                _ => {}
+            }
+        }
+        let download = Download::open(&self.context.remote, &path, offset, self.version);
+        stream.download = Some(download.map_err(|e| ReadError::Remote(Arc::new(e)))?);
+        stream.delivered = 0;
+        stream.used = Instant::now();
+        (stream.building, stream.filled) = (Vec::new(), 0);
+        Ok(())
+    }
+
+    /// All bytes have come and were handed out; only the server's final word is left. It frees the
+    /// session, and a file that goes on behind its size is another file.
+    pub(super) fn finish_at_end(&self, stream: &mut Stream) {
+        let Some(version) = self.version else { return };
+        if stream
+            .download
+            .as_ref()
+            .is_none_or(|d| d.position() < version.size)
+        {
+            return;
+        }
+        self.publish(stream);
+        let Some(mut download) = stream.download.take() else {
+            return;
+        };
+        match download.read(&mut [0]) {
+            Ok(0) => {}
+            Ok(_) => self.detach(),
+            Err(error) if error.kind() == ErrorKind::Changed => self.detach(),
+            // Every byte that the file has was received: a lost final reply takes nothing away.
+            Err(error) => log::debug!("after the last byte of a download: {error}"),
+        }
+    }
+
+    /// Hands the block under construction to the cache.
+    pub(super) fn publish(&self, stream: &mut Stream) {
+        let mut data = std::mem::take(&mut stream.building);
+        data.truncate(stream.filled);
+        stream.filled = 0;
+        self.context
+            .blocks
+            .insert(self.content, stream.building_at, data);
+    }
+
+    pub(super) fn give_up(&self, stream: &mut Stream) -> bool {
+        self.publish(stream);
+        let Some(download) = stream.download.take() else {
+            return false;
+        };
+        download.abandon();
+        true
+    }
+}
