@@ -186,6 +186,11 @@ impl Pool {
         }
     }
 
+    /// Whether somebody waits for a session.
+    pub fn is_contended(&self) -> bool {
+        !self.shared.state.lock().queue.is_empty()
+    }
+
     /// Logs the unused sessions out, and each other one when it comes back. No session is given
     /// out any more.
     pub fn close(&self) {

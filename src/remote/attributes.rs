@@ -23,37 +23,44 @@ impl Remote {
         if self.profile.lacks(Ability::Size) {
             return Err(unsupported("SIZE"));
         }
-        self.repeat("SIZE", |mut lease, _| {
-            let (size, modified) = if lease.experience().pipelining() == Some(true)
-                && !self.profile.lacks(Ability::Mdtm)
-            {
-                let (size, modified) = lease.size_and_modified(path)?;
-                (size?, Some(modified))
-            } else {
-                let size = lease.size(path)?;
-                let ask = !self.profile.lacks(Ability::Mdtm);
-                (size, ask.then(|| lease.modified(path)))
-            };
-            let modified = match modified {
-                None => None,
-                Some(Ok(time)) => Some(time),
-                Some(Err(e)) if e.reply().is_some() => {
-                    self.learn_if_unknown(Ability::Mdtm, &e);
-                    None
+        self.repeat("SIZE", |mut lease, _| self.version_on(&mut lease, path))
+            .inspect_err(|e| {
+                if e.kind() == ErrorKind::Unsupported {
+                    self.profile.learn_lack(Ability::Size);
                 }
-                Some(Err(e @ FtpError::Protocol { .. })) => {
-                    log::debug!("{path}: {e}");
-                    None
-                }
-                Some(Err(e)) => return Err(e),
-            };
-            Ok(FileVersion { size, modified })
-        })
-        .inspect_err(|e| {
-            if e.kind() == ErrorKind::Unsupported {
-                self.profile.learn_lack(Ability::Size);
+            })
+    }
+
+    /// SIZE and MDTM on a session that the caller has.
+    pub(super) fn version_on(
+        &self,
+        lease: &mut Lease,
+        path: &RemotePath,
+    ) -> Result<FileVersion, FtpError> {
+        let (size, modified) = if lease.experience().pipelining() == Some(true)
+            && !self.profile.lacks(Ability::Mdtm)
+        {
+            let (size, modified) = lease.size_and_modified(path)?;
+            (size?, Some(modified))
+        } else {
+            let size = lease.size(path)?;
+            let ask = !self.profile.lacks(Ability::Mdtm);
+            (size, ask.then(|| lease.modified(path)))
+        };
+        let modified = match modified {
+            None => None,
+            Some(Ok(time)) => Some(time),
+            Some(Err(e)) if e.reply().is_some() => {
+                self.learn_if_unknown(Ability::Mdtm, &e);
+                None
             }
-        })
+            Some(Err(e @ FtpError::Protocol { .. })) => {
+                log::debug!("{path}: {e}");
+                None
+            }
+            Some(Err(e)) => return Err(e),
+        };
+        Ok(FileVersion { size, modified })
     }
 
     /// Exact modification times of many files (MDTM, batched); `None` where the server tells none.

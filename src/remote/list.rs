@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::{Instant, SystemTime};
 
 use super::profile::{Ability, Zone};
-use super::{Remote, RemoteError};
+use super::{ErrorKind, Remote, RemoteError};
 use crate::ftp::listing::{Entry, EntryKind, ListingClock, ListingFormat, ParsedListing, parse};
 use crate::ftp::{FtpError, ListCommand, RemotePath, Transfer, printable};
 use crate::pool::Lease;
@@ -48,6 +48,30 @@ impl Remote {
         }
         let entries = first_of_each_name(dir, parsed.entries);
         Ok(Listing { entries, fetched })
+    }
+
+    /// One entry, from the listing of its directory, and now.
+    ///
+    /// # Errors
+    /// `NotFound`; what listing the directory fails with.
+    pub fn entry(&self, path: &RemotePath) -> Result<Entry, RemoteError> {
+        let dir = path.parent().unwrap_or_else(RemotePath::root);
+        let entries = self.list(&dir)?.entries;
+        found(entries, path)
+    }
+
+    /// The target of a symbolic link, for servers whose MLSD does not tell it but whose LIST does
+    /// (ProFTPD, Pure-FTPd).
+    ///
+    /// # Errors
+    /// `NotFound`; `Unsupported` where no listing of the server tells.
+    pub fn link_target(&self, path: &RemotePath) -> Result<Vec<u8>, RemoteError> {
+        let dir = path.parent().unwrap_or_else(RemotePath::root);
+        let parsed = self.repeat("LIST", |lease, _| self.list_by_list(lease, &dir))?;
+        found(parsed.entries, path)?.target.ok_or_else(|| {
+            let message = format!("{path}: the server does not tell where it leads");
+            RemoteError::found(ErrorKind::Unsupported, message)
+        })
     }
 
     fn list_once(&self, lease: Lease, dir: &RemotePath) -> Result<ParsedListing, FtpError> {
@@ -207,6 +231,11 @@ fn may_be_no_directory(dir: &RemotePath, bytes: &[u8], parsed: &ParsedListing) -
         [only] => only.kind == EntryKind::File && only.name == dir.name(),
         _ => false,
     }
+}
+
+fn found(entries: Vec<Entry>, path: &RemotePath) -> Result<Entry, RemoteError> {
+    let entry = entries.into_iter().find(|entry| entry.name == path.name());
+    entry.ok_or_else(|| RemoteError::found(ErrorKind::NotFound, format!("{path}: not listed")))
 }
 
 fn first_of_each_name(dir: &RemotePath, mut entries: Vec<Entry>) -> Vec<Entry> {

@@ -38,7 +38,11 @@ impl FileVersion {
     /// Whether both can be the same content: equal sizes, and equal times to the second, the
     /// precision of MDTM, where both have one.
     pub fn agrees_with(self, other: Self) -> bool {
-        let second = |t: SystemTime| t.duration_since(UNIX_EPOCH).map(|d| d.as_secs()).unwrap_or(0);
+        let second = |t: SystemTime| {
+            t.duration_since(UNIX_EPOCH)
+                .map(|d| d.as_secs())
+                .unwrap_or(0)
+        };
         self.size == other.size
             && match (self.modified, other.modified) {
                 (Some(a), Some(b)) => second(a) == second(b),
@@ -109,6 +113,11 @@ impl Remote {
     /// How many sessions there are.
     pub fn connections(&self) -> PoolCounts {
         self.pool.counts()
+    }
+
+    /// Whether somebody waits for a session: who holds one only in the hope of using it gives it back.
+    pub fn is_contended(&self) -> bool {
+        self.pool.is_contended()
     }
 
     /// Logs every session out. Later operations fail.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::profile::Ability;
 use super::settle;
-use super::{ErrorKind, Remote, RemoteError};
+use super::{ErrorKind, FileVersion, Remote, RemoteError};
 use crate::ftp::{FtpError, RemotePath, Transfer};
 use crate::pool::Lease;
 
@@ -112,11 +112,12 @@ impl Upload {
     }
 
     /// Ends the file, waits for the final 2xx, and compares SIZE with what it has to be now. A final
-    /// reply that does not come in time is settled by SIZE on another session.
+    /// reply that does not come in time is settled by SIZE on another session. Returns what the
+    /// server has now.
     ///
     /// # Errors
     /// `Incomplete` if the size is another; the server's refusal; `TimedOut`, `Disconnected`.
-    pub fn finish(mut self) -> Result<(), RemoteError> {
+    pub fn finish(mut self) -> Result<FileVersion, RemoteError> {
         let Some(transfer) = self.transfer.take() else {
             return Err(RemoteError::found(
                 ErrorKind::Failed,
@@ -128,8 +129,8 @@ impl Upload {
         match transfer.finish(time) {
             Ok((mut lease, _)) => {
                 lease.set_limit(Some(self.remote.deadline()));
-                match lease.size(&self.path) {
-                    Ok(size) => self.compare(size),
+                match self.remote.version_on(&mut lease, &self.path) {
+                    Ok(version) => self.compare(version),
                     Err(error) => {
                         drop(lease);
                         self.confirm_without_size(error)
@@ -155,35 +156,35 @@ impl Upload {
         }
     }
 
-    fn compare(&self, size: u64) -> Result<(), RemoteError> {
+    fn compare(&self, found: FileVersion) -> Result<FileVersion, RemoteError> {
         let expected = self.expected_size();
-        if size == expected {
-            return Ok(());
+        if found.size == expected {
+            return Ok(found);
         }
-        Err(RemoteError::found(
-            ErrorKind::Incomplete,
-            format!(
-                "{}: the server has {size} bytes instead of {expected}",
-                self.path
-            ),
-        ))
+        let size = found.size;
+        let message = format!(
+            "{}: the server has {size} bytes instead of {expected}",
+            self.path
+        );
+        Err(RemoteError::found(ErrorKind::Incomplete, message))
     }
 
     /// The final reply was lost: only the server's file can tell. All our bytes and the end are
     /// out, so what is still missing may be about to be stored.
-    fn settle_lost_reply(&self, error: FtpError) -> Result<(), RemoteError> {
+    fn settle_lost_reply(&self, error: FtpError) -> Result<FileVersion, RemoteError> {
         let until = Instant::now() + STILL_STORING;
         loop {
-            let found = self
-                .remote
-                .repeat("SIZE", |mut lease, _| lease.size(&self.path));
-            let Ok(size) = found else {
+            let Ok(found) = self.remote.version(&self.path) else {
                 log::info!("STOR {}: {error}; nobody knows how it ended", self.path);
                 return Err(error.into());
             };
-            let verdict = self.compare(size);
-            if verdict.is_ok() || size > self.expected_size() || Instant::now() >= until {
-                log::info!("STOR {}: {error}; the server has {size} bytes", self.path);
+            let verdict = self.compare(found);
+            if verdict.is_ok() || found.size > self.expected_size() || Instant::now() >= until {
+                log::info!(
+                    "STOR {}: {error}; the server has {} bytes",
+                    self.path,
+                    found.size
+                );
                 return verdict;
             }
             std::thread::sleep(ASK_AGAIN);
@@ -191,26 +192,34 @@ impl Upload {
     }
 
     /// The server confirmed the upload but does not tell the size: the listing may.
-    fn confirm_without_size(&self, error: FtpError) -> Result<(), RemoteError> {
+    fn confirm_without_size(&self, error: FtpError) -> Result<FileVersion, RemoteError> {
         if error.is_session_lost() || error.is_timeout() {
             return self.settle_lost_reply(error);
         }
-        let dir = self.path.parent().unwrap_or_else(RemotePath::root);
-        let Ok(listing) = self.remote.list(&dir) else {
-            // A drop box: neither may we look at the file nor into the directory.
-            log::warn!(
-                "{}: stored, but the size cannot be checked: {error}",
-                self.path
-            );
-            return Ok(());
+        let believed = FileVersion {
+            size: self.expected_size(),
+            modified: None,
         };
-        let name = self.path.name();
-        match listing.entries.iter().find(|entry| entry.name == name) {
-            Some(entry) => entry.size.map_or(Ok(()), |size| self.compare(size)),
-            None => Err(RemoteError::found(
+        match self.remote.entry(&self.path) {
+            Ok(entry) => match entry.size {
+                Some(size) => self.compare(FileVersion {
+                    size,
+                    modified: None,
+                }),
+                None => Ok(believed),
+            },
+            Err(e) if e.kind() == ErrorKind::NotFound => Err(RemoteError::found(
                 ErrorKind::Incomplete,
                 format!("{}: not there after the upload", self.path),
             )),
+            Err(_) => {
+                // A drop box: neither may we look at the file nor into the directory.
+                log::warn!(
+                    "{}: stored, but the size cannot be checked: {error}",
+                    self.path
+                );
+                Ok(believed)
+            }
         }
     }
 }
