@@ -1,0 +1,177 @@
+//! The kernel border on real mounts: who waits can be interrupted, and every way to unmount ends well.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use support::mounted::{Mounted, is_mounted};
+use support::poll;
+use support::server::{Brand, Server};
+
+/// Until something that needs no server has happened.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Far beyond [`LIMIT`]: what ends within it was not ended by a deadline.
+const PATIENT: &[&str] = &["timeout=300", "connect_timeout=300"];
+
+fn signal(pid: u32, name: &str) {
+    let status = Command::new("kill")
+        .arg(format!("-{name}"))
+        .arg(pid.to_string())
+        .status()
+        .unwrap();
+    assert!(status.success(), "kill -{name} {pid}");
+}
+
+/// A server that keeps its connections and says nothing, until dropped.
+struct Frozen<'a>(&'a Server);
+
+impl<'a> Frozen<'a> {
+    fn new(server: &'a Server) -> Self {
+        signal(server.pid, "STOP");
+        Self(server)
+    }
+}
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        signal(self.0.pid, "CONT");
+    }
+}
+
+/// pyftpdlib serves all clients in one process, so that one signal freezes it.
+fn server() -> Server {
+    Server::start(Brand::Pyftpdlib)
+}
+
+/// It sleeps until a request to a FUSE file system is answered.
+fn is_waiting_for_us(child: &Child) -> bool {
+    fs::read_to_string(format!("/proc/{}/wchan", child.id()))
+        .is_ok_and(|function| function == "request_wait_answer")
+}
+
+fn run(program: &str, argument: &Path) -> Child {
+    Command::new(program)
+        .arg(argument)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+#[track_caller]
+fn ended(child: &mut Child) -> std::process::ExitStatus {
+    poll::until(LIMIT, "the end of a process", || {
+        child.try_wait().unwrap().is_some()
+    });
+    child.wait().unwrap()
+}
+
+#[test]
+fn a_program_that_waits_for_a_dead_server_can_be_interrupted() {
+    let server = server();
+    fs::create_dir(server.at("folder")).unwrap();
+    server.hand_over();
+    let mount = Mounted::new(&server.url, PATIENT);
+    let frozen = Frozen::new(&server);
+    for (name, number) in [("INT", 2), ("TERM", 15), ("KILL", 9)] {
+        let mut waiting = run("ls", &mount.at("folder"));
+        poll::until(LIMIT, "ls waits for the server", || {
+            is_waiting_for_us(&waiting)
+        });
+        signal(waiting.id(), name);
+        assert_eq!(ended(&mut waiting).signal(), Some(number), "{name}");
+    }
+    drop(frozen);
+    // What was abandoned has left nothing behind that a new caller stumbles over.
+    let mut listing = run("ls", &mount.at("folder"));
+    assert!(ended(&mut listing).success());
+}
+
+#[test]
+fn a_program_that_closes_a_file_can_be_killed_and_the_file_arrives_later() {
+    let server = server();
+    let mount = Mounted::new(&server.url, PATIENT);
+    let path = mount.at("file");
+    let mut writer = Command::new("sh")
+        .args(["-c", r#"exec > "$1"; echo text; read line; exec >&-"#, "sh"])
+        .arg(&path)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    poll::until(LIMIT, "the text is written", || {
+        fs::metadata(&path).is_ok_and(|file| file.len() == 5)
+    });
+    let frozen = Frozen::new(&server);
+    writer.stdin.take().unwrap().write_all(b"\n").unwrap();
+    poll::until(LIMIT, "close waits for the server", || {
+        is_waiting_for_us(&writer)
+    });
+    signal(writer.id(), "KILL");
+    assert_eq!(ended(&mut writer).signal(), Some(9));
+    drop(frozen);
+    poll::until(LIMIT, "the file arrives", || {
+        fs::read(server.at("file")).is_ok_and(|text| text == b"text\n")
+    });
+}
+
+#[test]
+fn a_mount_in_use_is_left_at_once_and_ends_when_its_files_are_closed() {
+    let server = server();
+    let mount = Mounted::new(&server.url, &[]);
+    let mut file = File::create(mount.at("file")).unwrap();
+    file.write_all(b"before ").unwrap();
+    let detached = Command::new("umount")
+        .args(["-l", "--"])
+        .arg(mount.path())
+        .status()
+        .unwrap();
+    assert!(detached.success());
+    file.write_all(b"after").unwrap();
+    drop(file);
+    assert_eq!(mount.unmount(), Some(0));
+    assert_eq!(fs::read(server.at("file")).unwrap(), b"before after");
+}
+
+#[test]
+fn a_signal_ends_a_mount_that_a_shell_stands_in() {
+    let server = server();
+    let mount = Mounted::new(&server.url, &[]);
+    let mut shell = Command::new("sleep")
+        .arg("1000")
+        .current_dir(mount.path())
+        .spawn()
+        .unwrap();
+    let code = mount.end_by_signal("TERM");
+    shell.kill().unwrap();
+    shell.wait().unwrap();
+    assert_eq!(code, Some(0));
+}
+
+#[test]
+fn a_mount_that_has_taken_its_place_is_left_alone() {
+    let server = server();
+    let mount = Mounted::new(&server.url, &[]);
+    let place = mount.path().to_owned();
+    // Made before the first one's program can look: the kernel gives it the same numbers.
+    let taken = Command::new("sh")
+        .args(["-c", r#"umount "$1" && mount -t tmpfs none "$1""#, "sh"])
+        .arg(&place)
+        .status()
+        .unwrap();
+    assert!(taken.success());
+    poll::until(LIMIT, "the end of the first", || {
+        fs::read_to_string(format!("/proc/{}/stat", mount.pid()))
+            .is_ok_and(|stat| stat.contains(") Z "))
+    });
+    let still_there = is_mounted(&place);
+    let removed = Command::new("umount").arg(&place).status().unwrap();
+    assert!(still_there && removed.success());
+    assert_eq!(mount.unmount(), Some(0));
+}
