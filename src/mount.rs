@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -131,7 +133,7 @@ pub fn run(config: MountConfig, mounted: impl FnOnce() -> io::Result<()>) -> Res
     fuse::block_signals().map_err(|e| Failure::system(format!("cannot hold signals: {e}")))?;
     let workers = Workers::start(2 * config.pool.max_connections + 4)
         .map_err(|e| Failure::system(format!("cannot start threads: {e}")))?;
-    let (remote, root) = connect(&config)?;
+    let (remote, root) = interruptible(|| connect(&config))?;
     let fs = FtpFs::new(Arc::clone(&remote), root, config.fs, Arc::clone(&workers));
     let session = fuse::mount(fs, Arc::clone(&workers), &config.session)
         .map_err(|error| Failure::system(error.to_string()))?;
@@ -155,6 +157,27 @@ pub fn run(config: MountConfig, mounted: impl FnOnce() -> io::Result<()>) -> Res
     remote.close();
     workers.close();
     outcome
+}
+
+/// Does `work`, which may wait for the server, and ends the process if a signal asks for that.
+/// Nothing is mounted yet, so nothing is lost.
+fn interruptible<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    let no_thread = |e: io::Error| Failure::system(format!("cannot wait for signals: {e}"));
+    let (working, over) = UnixStream::pair().map_err(no_thread)?;
+    let watch = std::thread::Builder::new()
+        .name("ftpfs-signals".into())
+        .spawn(move || {
+            if let Ok(Some(signal)) = fuse::signal_before(over.as_fd()) {
+                log::error!("{signal} before the mount was there");
+                std::process::exit(Status::Interrupted.code().into());
+            }
+        })
+        .map_err(no_thread)?;
+    let result = work();
+    drop(working);
+    // It has nothing to say, and a panic in it has been reported.
+    watch.join().ok();
+    result
 }
 
 /// Asks our own session to end, the way everybody else does.

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 pub use error::MountError;
 pub use session::{EndReason, Ended, Mounted, mount};
-pub use signals::block_signals;
+pub use signals::{block_signals, signal_before};
 
 /// How the mount looks to the kernel and to mount(8).
 #[derive(Debug, Clone)]

@@ -30,6 +30,22 @@ pub fn block_signals() -> io::Result<()> {
     Ok(handled().thread_block()?)
 }
 
+/// Waits for SIGINT or SIGTERM until the other end of `over` is closed; the signal's name. A signal
+/// that comes later stays for [`Mounted::run`](super::Mounted::run).
+///
+/// # Errors
+/// What the system says when it has no descriptor left.
+pub fn signal_before(over: BorrowedFd<'_>) -> io::Result<Option<&'static str>> {
+    let signals = Signals::new()?;
+    loop {
+        match signals.wait(over, None)? {
+            Event::End(signal) => return Ok(Some(signal)),
+            Event::Ended => return Ok(None),
+            Event::HangUp | Event::Timeout => {}
+        }
+    }
+}
+
 /// What has happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Event {

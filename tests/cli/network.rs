@@ -1,8 +1,12 @@
 //! Servers that are not there, do not answer, or say no.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::Command;
+use std::time::Duration;
 
 use crate::ftp_server::FtpServer;
+use crate::poll;
 use crate::run::Ftpfs;
 
 #[test]
@@ -39,12 +43,52 @@ fn a_server_that_never_answers() {
         .fails(5, &["does not answer", "timed out"]);
 }
 
+fn accepted(listener: &TcpListener) -> TcpStream {
+    listener.set_nonblocking(true).unwrap();
+    let mut stream = None;
+    poll::until(Duration::from_secs(30), "a connection", || {
+        stream = stream.take().or_else(|| listener.accept().ok());
+        stream.is_some()
+    });
+    let (stream, _) = stream.unwrap();
+    stream.set_nonblocking(false).unwrap();
+    stream
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_the_server() {
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let source = format!("ftp://{}/", silent.local_addr().unwrap());
+    for flags in [&[][..], &["-f"]] {
+        let running = Ftpfs::new()
+            .args(["-o", "connect_timeout=600,timeout=600"])
+            .args(flags)
+            .mount(&source)
+            .start();
+        // Once it has connected, the signals are held.
+        let mut line = accepted(&silent);
+        let group = format!("-{}", running.pid());
+        drop(Command::new("kill").args(["-TERM", "--", &group]).status());
+        let done = running.end();
+        match flags {
+            [] => assert_eq!(done.code, None, "{done:?}"),
+            _ => assert_eq!(done.code, Some(130), "{done:?}"),
+        }
+        line.set_read_timeout(Some(Duration::from_secs(30)))
+            .unwrap();
+        assert_eq!(
+            line.read(&mut [0]).unwrap(),
+            0,
+            "no process holds the connection"
+        );
+    }
+}
+
 #[test]
 fn not_an_ftp_server() {
     let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let source = format!("ftp://{}/", other.local_addr().unwrap());
     std::thread::spawn(move || {
-        use std::io::Write;
         for stream in other.incoming() {
             drop(stream.unwrap().write_all(b"SSH-2.0-OpenSSH_9.6\r\n"));
         }
