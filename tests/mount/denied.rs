@@ -1,0 +1,250 @@
+//! What the server refuses is refused at the call that asked for it.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use crate::case::{ATOMIC, IN_PLACE, NO_CACHE};
+use crate::check::{OrFail, fails, fails_one_of, holds, same_bytes};
+use crate::files::{absent, close, get, has, put, try_put};
+use crate::place::Place;
+use crate::shell::{sh, sh_fails};
+
+cases! {
+    the_server_runs_as_a_plain_user.smoke().mounts_only(),
+    a_new_file_is_refused_at_open.seeded(seed_closed).smoke().mounts_only().also(&[NO_CACHE, ATOMIC, IN_PLACE]),
+    echo_into_a_closed_folder_says_permission_denied.seeded(seed_closed).smoke().mounts_only(),
+    folders_and_names_in_a_closed_folder_are_refused.seeded(seed_closed).smoke().mounts_only(),
+    a_file_in_a_closed_folder_can_be_changed.seeded(seed_closed).smoke().mounts_only(),
+    a_readonly_file_is_not_replaced.seeded(seed_readonly).smoke().mounts_only(),
+    an_unreadable_file_gives_no_bytes.seeded(seed_unreadable).smoke().mounts_only(),
+    an_unreadable_folder_is_not_empty.seeded(seed_unreadable).smoke().mounts_only(),
+    somebody_elses_mode_cannot_be_set.smoke().mounts_only().uncompared(),
+    a_failed_create_leaves_no_name.seeded(seed_closed).smoke().mounts_only(),
+}
+
+fn mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).or_fail("chmod on the server");
+}
+
+fn seed_closed(dir: &Path) {
+    let closed = dir.join("closed");
+    fs::create_dir(&closed).or_fail("mkdir");
+    put(&closed.join("file"), b"content");
+    mode(&closed.join("file"), 0o644);
+    fs::create_dir(closed.join("folder")).or_fail("mkdir");
+    mode(&closed, 0o555);
+}
+
+fn seed_readonly(dir: &Path) {
+    put(&dir.join("file"), b"content");
+    mode(&dir.join("file"), 0o444);
+}
+
+fn seed_unreadable(dir: &Path) {
+    put(&dir.join("file"), b"secret");
+    mode(&dir.join("file"), 0);
+    fs::create_dir(dir.join("folder")).or_fail("mkdir");
+    put(&dir.join("folder/inner"), b"inner");
+    mode(&dir.join("folder"), 0);
+}
+
+/// So that whoever runs the tests can look at it and remove it.
+fn open_up(place: &Place) {
+    for name in ["file", "folder", "closed"] {
+        let path = place.there.join(name);
+        if path.exists() {
+            mode(&path, if path.is_dir() { 0o755 } else { 0o644 });
+        }
+    }
+}
+
+fn the_server_runs_as_a_plain_user(place: &Place) {
+    put(&place.here.join("file"), b"x");
+    let owner = fs::metadata(place.there.join("file")).or_fail("stat").uid();
+    assert_ne!(owner, 0, "owner of a file that the server made");
+}
+
+fn a_new_file_is_refused_at_open(place: &Place) {
+    let path = place.here.join("closed/new");
+    fails("create", File::create(&path), Errno::EACCES);
+    fails("create exclusively", File::create_new(&path), Errno::EACCES);
+    let append = OpenOptions::new().append(true).create(true).open(&path);
+    fails("open for append", append, Errno::EACCES);
+    absent(&path);
+    holds(&place.here.join("closed"), ["file", "folder"]);
+    holds(&place.there.join("closed"), ["file", "folder"]);
+}
+
+fn echo_into_a_closed_folder_says_permission_denied(place: &Place) {
+    let said = sh_fails(&place.here, "echo text > closed/denied");
+    assert!(said.contains("Permission denied"), "the shell says: {said}");
+    let said = sh_fails(&place.here, "echo text >> closed/denied");
+    assert!(said.contains("Permission denied"), "the shell says: {said}");
+    let said = sh_fails(&place.here, "cp closed/file closed/copy");
+    assert!(said.contains("Permission denied"), "cp says: {said}");
+    let said = sh_fails(&place.here, "touch closed/denied");
+    assert!(said.contains("Permission denied"), "touch says: {said}");
+    holds(&place.there.join("closed"), ["file", "folder"]);
+}
+
+fn folders_and_names_in_a_closed_folder_are_refused(place: &Place) {
+    let closed = place.here.join("closed");
+    put(&place.here.join("own"), b"own");
+    fails("mkdir", fs::create_dir(closed.join("new")), Errno::EACCES);
+    fails(
+        "unlink",
+        fs::remove_file(closed.join("file")),
+        Errno::EACCES,
+    );
+    fails(
+        "rmdir",
+        fs::remove_dir(closed.join("folder")),
+        Errno::EACCES,
+    );
+    fails(
+        "rename in it",
+        fs::rename(closed.join("file"), closed.join("new")),
+        Errno::EACCES,
+    );
+    fails(
+        "rename out",
+        fs::rename(closed.join("file"), place.here.join("out")),
+        Errno::EACCES,
+    );
+    fails(
+        "rename in",
+        fs::rename(place.here.join("own"), closed.join("in")),
+        Errno::EACCES,
+    );
+    holds(&closed, ["file", "folder"]);
+    holds(&place.there.join("closed"), ["file", "folder"]);
+    has(&closed.join("file"), b"content");
+    has(&place.there.join("own"), b"own");
+    fails(
+        "what is absent stays absent",
+        fs::remove_file(closed.join("none")),
+        Errno::ENOENT,
+    );
+}
+
+/// No temporary name can be made beside it, so it is written in place.
+fn a_file_in_a_closed_folder_can_be_changed(place: &Place) {
+    let path = place.here.join("closed/file");
+    put(&path, b"replaced");
+    has(&place.there.join("closed/file"), b"replaced");
+    sh(&place.here, "echo ' and more' >> closed/file");
+    has(&place.there.join("closed/file"), b"replaced and more\n");
+    has(&path, b"replaced and more\n");
+}
+
+fn a_readonly_file_is_not_replaced(place: &Place) {
+    let path = place.here.join("file");
+    if place.facts.modes {
+        fails(
+            "open for writing",
+            OpenOptions::new().write(true).open(&path),
+            Errno::EACCES,
+        );
+        fails(
+            "open for append",
+            OpenOptions::new().append(true).open(&path),
+            Errno::EACCES,
+        );
+        fails("replace", try_put(&path, b"new"), Errno::EACCES);
+        has(&place.there.join("file"), b"content");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).or_fail("chmod");
+        put(&path, b"new");
+    } else {
+        // Nobody can know the mode: the server decides, and what it decides is told.
+        match try_put(&path, b"new") {
+            Ok(()) => has(&place.there.join("file"), b"new"),
+            Err(error) => {
+                fails::<()>("replace", Err(error), Errno::EACCES);
+                has(&place.there.join("file"), b"content");
+            }
+        }
+    }
+    has(&path, &get(&place.there.join("file")));
+}
+
+fn an_unreadable_file_gives_no_bytes(place: &Place) {
+    fails("read", fs::read(place.here.join("file")), Errno::EACCES);
+    assert_eq!(
+        fs::metadata(place.here.join("file")).or_fail("stat").len(),
+        6,
+        "its size"
+    );
+    let said = sh_fails(&place.here, "cat file");
+    assert!(said.contains("Permission denied"), "cat says: {said}");
+    open_up(place);
+}
+
+fn an_unreadable_folder_is_not_empty(place: &Place) {
+    fails(
+        "list",
+        fs::read_dir(place.here.join("folder")),
+        Errno::EACCES,
+    );
+    let inner = place.here.join("folder/inner");
+    fails("a name in it", fs::metadata(&inner), Errno::EACCES);
+    fails("a file in it", fs::read(&inner), Errno::EACCES);
+    fails(
+        "a new file in it",
+        try_put(&place.here.join("folder/new"), b"x"),
+        Errno::EACCES,
+    );
+    assert!(place.here.join("folder").is_dir(), "it is still a folder");
+    open_up(place);
+}
+
+/// Only root can make files of somebody else.
+fn somebody_elses_mode_cannot_be_set(place: &Place) {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let there = place.there.join("theirs");
+    put(&there, b"theirs");
+    mode(&there, 0o644);
+    let look = place.fresh_look();
+    let path = look.here.join("theirs");
+    has(&path, b"theirs");
+    if place.facts.modes {
+        let result = fs::set_permissions(&path, fs::Permissions::from_mode(0o600));
+        fails_one_of("chmod", result, &[Errno::EACCES, Errno::EPERM]);
+    }
+    let file = OpenOptions::new().append(true).open(&path);
+    let result = file.and_then(|mut file| {
+        std::io::Write::write_all(&mut file, b"mine")?;
+        close(file)
+    });
+    // The folder is ours, so a server that tells no modes lets the file be replaced.
+    if place.facts.modes {
+        fails("append", result, Errno::EACCES);
+        same_bytes("their file", &get(&there), b"theirs");
+    }
+    assert_eq!(
+        fs::metadata(&there).or_fail("stat").mode() & 0o7777,
+        0o644,
+        "mode on the server"
+    );
+}
+
+fn a_failed_create_leaves_no_name(place: &Place) {
+    for _ in 0..3 {
+        fails(
+            "create",
+            File::create(place.here.join("closed/new")),
+            Errno::EACCES,
+        );
+        fails(
+            "stat",
+            fs::metadata(place.here.join("closed/new")),
+            Errno::ENOENT,
+        );
+    }
+    put(&place.here.join("other"), b"still works");
+    has(&place.there.join("other"), b"still works");
+}

@@ -1,0 +1,99 @@
+//! What the server brands can do, as far as the cases depend on it.
+
+use crate::support::server::Brand;
+
+/// How symbolic links on the server look to a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Links {
+    /// As links, with their targets.
+    Shown,
+    /// As links, but those that lead nowhere or out of the served folder are left out.
+    OnlyGood,
+    /// As what they point to.
+    Followed,
+    /// As plain files with the size of the target's text: nothing tells them from files.
+    AsFiles,
+}
+
+/// What a brand can do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Facts {
+    /// The server; none is a plain local folder.
+    pub(crate) brand: Option<Brand>,
+    /// The listing tells permission bits and SITE CHMOD (or MFF) sets them.
+    pub(crate) modes: bool,
+    /// MFMT or the like sets the time of a file.
+    pub(crate) file_times: bool,
+    /// ... and of a folder.
+    pub(crate) folder_times: bool,
+    /// Names may be any bytes; else they must be UTF-8.
+    pub(crate) any_bytes: bool,
+    /// Names may end in a blank and hold control characters; Pure-FTPd writes `_` for both.
+    pub(crate) odd_names: bool,
+    /// How links look.
+    pub(crate) links: Links,
+}
+
+const LOCAL: Facts = Facts {
+    brand: None,
+    modes: true,
+    file_times: true,
+    folder_times: true,
+    any_bytes: true,
+    odd_names: true,
+    links: Links::Shown,
+};
+
+/// A plain folder first, then the brands.
+static ALL: [Facts; 6] = [
+    LOCAL,
+    Facts {
+        brand: Some(Brand::Vsftpd),
+        folder_times: false,
+        ..LOCAL
+    },
+    Facts {
+        brand: Some(Brand::Proftpd),
+        links: Links::OnlyGood,
+        ..LOCAL
+    },
+    Facts {
+        brand: Some(Brand::PureFtpd),
+        odd_names: false,
+        ..LOCAL
+    },
+    Facts {
+        brand: Some(Brand::Pyftpdlib),
+        any_bytes: false,
+        links: Links::Followed,
+        ..LOCAL
+    },
+    Facts {
+        brand: Some(Brand::Embedded),
+        modes: false,
+        file_times: false,
+        folder_times: false,
+        any_bytes: false,
+        links: Links::AsFiles,
+        ..LOCAL
+    },
+];
+
+impl Facts {
+    /// Of a brand, or of a local folder.
+    pub(crate) fn of(brand: Option<Brand>) -> &'static Self {
+        ALL.iter()
+            .find(|facts| facts.brand == brand)
+            .expect("every brand has its facts")
+    }
+
+    /// Whether there is a mount and a server, or only a local folder.
+    pub(crate) fn is_mount(&self) -> bool {
+        self.brand.is_some()
+    }
+
+    /// As `scripts/servers` calls it.
+    pub(crate) fn name(&self) -> &'static str {
+        self.brand.map_or("local", Brand::name)
+    }
+}

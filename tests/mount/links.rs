@@ -1,0 +1,283 @@
+//! Symbolic links that are on the server.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use crate::check::{OrFail, difference, fails, fails_one_of, holds, names};
+use crate::facts::Links;
+use crate::files::{absent, bytes, has, put};
+use crate::place::Place;
+use crate::shell::sh;
+
+cases! {
+    links_are_shown_and_followed.seeded(seed_good).smoke(),
+    links_that_leave_the_mount_are_not_followed.seeded(seed_leaving).smoke().mounts_only().uncompared(),
+    a_link_to_nothing_is_shown_as_such.seeded(seed_dangling).smoke().uncompared(),
+    a_link_to_an_absolute_path_of_the_server_works.smoke().mounts_only().uncompared(),
+    removing_a_link_keeps_its_target.seeded(seed_good).smoke(),
+    making_links.smoke().uncompared(),
+    a_circle_of_links_ends.seeded(seed_circle).smoke().uncompared(),
+}
+
+fn link(target: &str, at: &Path) {
+    symlink(target, at).or_fail("make a link on the server");
+}
+
+fn seed_good(dir: &Path) {
+    fs::create_dir_all(dir.join("folder/sub")).or_fail("mkdir");
+    put(&dir.join("file"), &bytes(1, 5000));
+    put(&dir.join("folder/inner"), b"inner");
+    link("file", &dir.join("to-file"));
+    link("folder", &dir.join("to-folder"));
+    link("../file", &dir.join("folder/up"));
+    link("../../folder/inner", &dir.join("folder/sub/across"));
+    link("to-file", &dir.join("to-link"));
+    link("./folder/../file", &dir.join("roundabout -> way"));
+}
+
+const GOOD: [(&str, &str); 6] = [
+    ("to-file", "file"),
+    ("to-folder", "folder"),
+    ("folder/up", "../file"),
+    ("folder/sub/across", "../../folder/inner"),
+    ("to-link", "to-file"),
+    ("roundabout -> way", "./folder/../file"),
+];
+
+fn seed_leaving(dir: &Path) {
+    put(&dir.join("file"), b"x");
+    link("../../../../../../../../etc/passwd", &dir.join("climbs"));
+    link(
+        "../../../../../../../../etc",
+        &dir.join("climbs-to-a-folder"),
+    );
+    link(
+        "file/../../../../../../../etc/passwd",
+        &dir.join("climbs-later"),
+    );
+}
+
+fn seed_dangling(dir: &Path) {
+    put(&dir.join("file"), b"x");
+    link("nowhere", &dir.join("dangling"));
+}
+
+fn seed_circle(dir: &Path) {
+    link("b", &dir.join("a"));
+    link("a", &dir.join("b"));
+    link(".", &dir.join("self"));
+    put(&dir.join("file"), b"x");
+}
+
+fn links_are_shown_and_followed(place: &Place) {
+    match place.facts.links {
+        Links::Shown | Links::OnlyGood => {
+            for (path, target) in GOOD {
+                let path = place.here.join(path);
+                let metadata = fs::symlink_metadata(&path).or_fail("lstat");
+                assert!(metadata.is_symlink(), "{}: it is a link", path.display());
+                assert_eq!(
+                    metadata.len(),
+                    target.len() as u64,
+                    "{}: its size",
+                    path.display()
+                );
+                let found = fs::read_link(&path).or_fail("readlink");
+                assert_eq!(found, Path::new(target), "{}: its target", path.display());
+            }
+            let long = sh(&place.here, "ls -l to-file");
+            assert!(
+                long.trim_end().ends_with(" to-file -> file"),
+                "ls -l says: {long}"
+            );
+            assert_eq!(
+                sh(&place.here, "find . -type l | sort"),
+                sh(&place.there, "find . -type l | sort"),
+                "links that find finds"
+            );
+        }
+        Links::Followed => {
+            for (path, _) in GOOD {
+                let metadata = fs::symlink_metadata(place.here.join(path)).or_fail("lstat");
+                let target = fs::metadata(place.there.join(path)).or_fail("stat on the server");
+                assert_eq!(
+                    metadata.is_dir(),
+                    target.is_dir(),
+                    "{path}: the type of its target"
+                );
+            }
+        }
+        Links::AsFiles => {
+            // Nothing tells that its size is that of the text: whole content or an error, never a part.
+            for (path, _) in GOOD.iter().filter(|(path, _)| !path.contains("to-folder")) {
+                if let Ok(found) = fs::read(place.here.join(path)) {
+                    let expected = fs::read(place.there.join(path)).or_fail("read on the server");
+                    assert_eq!(difference(&found, &expected), None, "{path}: its content");
+                }
+            }
+            // The view cannot be the server's, so what cannot be shown goes.
+            for (path, _) in GOOD {
+                fs::remove_file(place.there.join(path)).or_fail("remove a link on the server");
+            }
+            return;
+        }
+    }
+    has(&place.here.join("to-file"), &bytes(1, 5000));
+    has(&place.here.join("to-link"), &bytes(1, 5000));
+    has(&place.here.join("folder/up"), &bytes(1, 5000));
+    has(&place.here.join("to-folder/inner"), b"inner");
+    has(&place.here.join("folder/sub/across"), b"inner");
+    holds(&place.here.join("to-folder"), ["inner", "sub", "up"]);
+    if place.facts.links == Links::Followed {
+        for (path, _) in GOOD {
+            fs::remove_file(place.there.join(path)).or_fail("remove a link on the server");
+        }
+    }
+}
+
+fn links_that_leave_the_mount_are_not_followed(place: &Place) {
+    let secret = fs::read("/etc/passwd").or_fail("read /etc/passwd");
+    for name in ["climbs", "climbs-to-a-folder", "climbs-later"] {
+        let path = place.here.join(name);
+        if place.facts.links == Links::Shown {
+            let metadata = fs::symlink_metadata(&path).or_fail("lstat");
+            assert!(metadata.is_symlink(), "{name}: it is a link");
+            fails(
+                &format!("readlink of {name}"),
+                fs::read_link(&path),
+                Errno::EACCES,
+            );
+            fails(&format!("read {name}"), fs::read(&path), Errno::EACCES);
+        } else if let Ok(found) = fs::read(&path) {
+            assert_ne!(found, secret, "{name}: a file of this machine");
+        }
+    }
+    assert!(
+        fs::read_dir(place.here.join("climbs-to-a-folder")).is_err(),
+        "a folder of this machine is not listed"
+    );
+    has(&place.here.join("file"), b"x");
+}
+
+fn a_link_to_nothing_is_shown_as_such(place: &Place) {
+    let path = place.here.join("dangling");
+    if place.facts.links == Links::Shown {
+        assert_eq!(
+            fs::read_link(&path).or_fail("readlink"),
+            Path::new("nowhere"),
+            "its target"
+        );
+        fails(
+            "stat of what it points to",
+            fs::metadata(&path),
+            Errno::ENOENT,
+        );
+        holds(&place.here, ["file", "dangling"]);
+    } else {
+        assert!(fs::read(&path).is_err(), "it cannot be read");
+    }
+    has(&place.here.join("file"), b"x");
+}
+
+/// The server's `/` is the mount's root, so such a link stays inside.
+fn a_link_to_an_absolute_path_of_the_server_works(place: &Place) {
+    let folder = place
+        .there
+        .file_name()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .to_owned();
+    put(&place.there.join("file"), b"inside");
+    link(&format!("/{folder}/file"), &place.there.join("absolute"));
+    let look = place.fresh_look();
+    if place.facts.links == Links::Shown {
+        has(&look.here.join("absolute"), b"inside");
+        let target = fs::read_link(look.here.join("absolute")).or_fail("readlink");
+        let followed = look.here.join(&target);
+        assert!(
+            followed.starts_with(look.mounted().path()),
+            "{} leads out of the mount",
+            target.display()
+        );
+    }
+    has(&look.here.join("file"), b"inside");
+}
+
+fn removing_a_link_keeps_its_target(place: &Place) {
+    if matches!(place.facts.links, Links::Shown | Links::OnlyGood) {
+        sh(
+            &place.here,
+            "rm to-file to-folder to-link; mv folder/up folder/down",
+        );
+        absent(&place.there.join("to-file"));
+        absent(&place.there.join("to-folder"));
+        assert!(
+            place.there.join("folder/down").is_symlink(),
+            "the moved link is a link"
+        );
+    } else {
+        for (path, _) in GOOD {
+            fs::remove_file(place.here.join(path)).or_fail(&format!("unlink {path}"));
+            assert!(
+                !place.there.join(path).is_symlink(),
+                "{path} is gone on the server"
+            );
+        }
+    }
+    has(&place.there.join("file"), &bytes(1, 5000));
+    has(&place.there.join("folder/inner"), b"inner");
+    has(&place.here.join("file"), &bytes(1, 5000));
+}
+
+/// FTP has no command for it; a server that has one of its own (ProFTPD's SITE SYMLINK) may be used.
+fn making_links(place: &Place) {
+    put(&place.here.join("file"), b"x");
+    let none = [Errno::EPERM, Errno::EOPNOTSUPP];
+    match symlink("file", place.here.join("link")) {
+        Ok(()) => {
+            assert_eq!(
+                fs::read_link(place.there.join("link")).or_fail("readlink on the server"),
+                Path::new("file"),
+                "the target"
+            );
+            has(&place.here.join("link"), b"x");
+        }
+        Err(error) => {
+            fails_one_of::<()>("symlink", Err(error), &none);
+            absent(&place.here.join("link"));
+            holds(&place.there, ["file"]);
+        }
+    }
+    if place.facts.is_mount() {
+        let hard = fs::hard_link(place.here.join("file"), place.here.join("hard"));
+        fails_one_of("link", hard, &none);
+        absent(&place.there.join("hard"));
+    }
+}
+
+fn a_circle_of_links_ends(place: &Place) {
+    if place.facts.links == Links::Shown {
+        fails(
+            "read a circle",
+            fs::read(place.here.join("a")),
+            Errno::ELOOP,
+        );
+        has(&place.here.join("self/self/file"), b"x");
+        assert_eq!(
+            sh(&place.here, "find . | sort"),
+            ".\n./a\n./b\n./file\n./self\n",
+            "find does not follow"
+        );
+    } else {
+        assert!(
+            names(&place.here).contains(OsStr::new("file")),
+            "the file is listed"
+        );
+        has(&place.here.join("file"), b"x");
+    }
+}

@@ -1,0 +1,82 @@
+//! The whole program at work: one list of cases, run through a real mount of every server brand, and
+//! first on a plain local folder, which shows that the cases themselves ask for no more than POSIX.
+//!
+//! `FTPFS_TEST_SERVERS=vsftpd,proftpd` runs all cases on these brands only; `FTPFS_TEST_ALL=1` all cases on
+//! all brands. Without them vsftpd and proftpd get all cases, the others the smoke set.
+
+#![allow(clippy::unwrap_used, reason = "a failed step of a test is its failure")]
+
+#[macro_use]
+mod case;
+mod check;
+mod facts;
+mod files;
+mod harness;
+mod place;
+mod shell;
+mod site;
+mod sys;
+mod tree;
+
+mod attributes;
+mod concurrency;
+mod denied;
+mod editors;
+mod freshness;
+mod fsx;
+mod limits;
+mod links;
+mod locks;
+mod names;
+mod namespace;
+mod open_files;
+mod options;
+mod pool;
+mod read;
+mod rename;
+mod semantics;
+mod tools;
+mod unmount;
+mod versioning;
+mod write;
+mod write_random;
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::process::ExitCode;
+
+use crate::case::Case;
+
+/// Every topic, in the order in which they run.
+const TOPICS: &[(&str, &[Case])] = &[
+    ("read", read::CASES),
+    ("write", write::CASES),
+    ("write_random", write_random::CASES),
+    ("namespace", namespace::CASES),
+    ("rename", rename::CASES),
+    ("open_files", open_files::CASES),
+    ("denied", denied::CASES),
+    ("attributes", attributes::CASES),
+    ("names", names::CASES),
+    ("links", links::CASES),
+    ("locks", locks::CASES),
+    ("options", options::CASES),
+    ("freshness", freshness::CASES),
+    ("concurrency", concurrency::CASES),
+    ("pool", pool::CASES),
+    ("limits", limits::CASES),
+    ("editors", editors::CASES),
+    ("tools", tools::CASES),
+    ("versioning", versioning::CASES),
+    ("fsx", fsx::CASES),
+    ("semantics", semantics::CASES),
+    ("unmount", unmount::CASES),
+];
+
+fn main() -> ExitCode {
+    if let Some(code) = locks::helper() {
+        return code;
+    }
+    harness::run(TOPICS)
+}

@@ -1,0 +1,223 @@
+//! What differs from a local disk, sentence by sentence.
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use nix::sys::stat::{Mode, SFlag, mknod};
+use nix::unistd::mkfifo;
+
+use crate::check::{OrFail, fails, fails_one_of, holds, names};
+use crate::files::{bytes, has, put};
+use crate::place::Place;
+use crate::shell::sh;
+use crate::support::mounted::is_mounted;
+
+cases! {
+    folders_have_one_link.seeded(seed).smoke().mounts_only(),
+    there_are_no_hard_links.smoke().mounts_only(),
+    there_are_no_pipes_sockets_and_devices.smoke().mounts_only(),
+    names_are_not_exchanged.smoke().mounts_only(),
+    access_times_are_not_kept.seeded(seed).smoke().mounts_only(),
+    everything_belongs_to_the_user_who_mounted.seeded(seed).smoke().mounts_only(),
+    inode_numbers_last_as_long_as_the_mount.seeded(seed).smoke().mounts_only(),
+    unfinished_uploads_of_others_are_hidden_and_kept.seeded(seed_leftover).smoke().mounts_only().uncompared(),
+    the_mount_shows_no_password.smoke().mounts_only(),
+    a_closed_file_is_on_the_server.smoke().mounts_only(),
+    setuid_programs_and_devices_mean_nothing.smoke().mounts_only(),
+}
+
+fn seed(dir: &Path) {
+    fs::create_dir_all(dir.join("folder/sub/deeper")).or_fail("mkdir");
+    put(&dir.join("file"), &bytes(1, 1000));
+    put(&dir.join("folder/file"), b"inner");
+}
+
+fn seed_leftover(dir: &Path) {
+    put(&dir.join("file"), b"x");
+}
+
+fn folders_have_one_link(place: &Place) {
+    for name in [".", "folder", "folder/sub"] {
+        let links = fs::metadata(place.here.join(name)).or_fail("stat").nlink();
+        assert_eq!(links, 1, "links of {name}");
+    }
+    // So that find does not believe to know how many subfolders there are.
+    let found = sh(&place.here, "find . -type d | sort");
+    assert_eq!(
+        found, ".\n./folder\n./folder/sub\n./folder/sub/deeper\n",
+        "folders that find finds"
+    );
+}
+
+fn there_are_no_hard_links(place: &Place) {
+    put(&place.here.join("file"), b"x");
+    let result = fs::hard_link(place.here.join("file"), place.here.join("other"));
+    fails_one_of("link", result, &[Errno::EPERM, Errno::EOPNOTSUPP]);
+    holds(&place.there, ["file"]);
+}
+
+fn there_are_no_pipes_sockets_and_devices(place: &Place) {
+    let none = [Errno::EPERM, Errno::EOPNOTSUPP];
+    let pipe = mkfifo(&place.here.join("pipe"), Mode::from_bits_truncate(0o644));
+    fails_one_of("mkfifo", pipe.map_err(Into::into), &none);
+    fails_one_of(
+        "a socket",
+        UnixListener::bind(place.here.join("s")).map(drop),
+        &none,
+    );
+    if nix::unistd::geteuid().is_root() {
+        let device = mknod(
+            &place.here.join("device"),
+            SFlag::S_IFCHR,
+            Mode::from_bits_truncate(0o644),
+            nix::sys::stat::makedev(1, 3),
+        );
+        fails_one_of("mknod of a device", device.map_err(Into::into), &none);
+    }
+    holds::<&str>(&place.here, []);
+    holds::<&str>(&place.there, []);
+}
+
+fn names_are_not_exchanged(place: &Place) {
+    let (one, two) = (place.here.join("one"), place.here.join("two"));
+    put(&one, b"1");
+    put(&two, b"2");
+    let result = renameat2(AT_FDCWD, &one, AT_FDCWD, &two, RenameFlags::RENAME_EXCHANGE);
+    fails("RENAME_EXCHANGE", result.map_err(Into::into), Errno::EINVAL);
+    has(&place.there.join("one"), b"1");
+    has(&place.there.join("two"), b"2");
+}
+
+fn access_times_are_not_kept(place: &Place) {
+    let before = fs::metadata(place.here.join("file")).or_fail("stat");
+    has(&place.here.join("file"), &bytes(1, 1000));
+    let after = fs::metadata(place.here.join("file")).or_fail("stat");
+    assert_eq!(
+        after.mtime(),
+        before.mtime(),
+        "reading changes no modification time"
+    );
+    sh(&place.here, "touch -a -d '2001-02-03 04:05:06' file");
+    let touched = fs::metadata(place.here.join("file")).or_fail("stat");
+    assert_eq!(
+        touched.mtime(),
+        before.mtime(),
+        "nor does setting the access time"
+    );
+}
+
+fn everything_belongs_to_the_user_who_mounted(place: &Place) {
+    put(&place.here.join("new"), b"x");
+    let (uid, gid) = (
+        nix::unistd::geteuid().as_raw(),
+        nix::unistd::getegid().as_raw(),
+    );
+    for name in ["file", "folder", "folder/file", "new", "."] {
+        let metadata = fs::metadata(place.here.join(name)).or_fail("stat");
+        assert_eq!(
+            (metadata.uid(), metadata.gid()),
+            (uid, gid),
+            "owner of {name}"
+        );
+    }
+}
+
+fn inode_numbers_last_as_long_as_the_mount(place: &Place) {
+    let look = place.mount(&["cache_timeout=0"]);
+    let number = |name: &str| fs::metadata(look.here.join(name)).or_fail("stat").ino();
+    let all = ["file", "folder", "folder/file", "folder/sub"];
+    let before: Vec<u64> = all.iter().map(|name| number(name)).collect();
+    for _ in 0..5 {
+        sh(
+            &look.here,
+            "find . > /dev/null; cat file folder/file > /dev/null",
+        );
+        let now: Vec<u64> = all.iter().map(|name| number(name)).collect();
+        assert_eq!(now, before, "inode numbers of {all:?}");
+    }
+    put(&look.here.join("file"), b"replaced");
+    assert_eq!(number("file"), before[0], "after its content was replaced");
+    let distinct: std::collections::BTreeSet<u64> = before.iter().copied().collect();
+    assert_eq!(
+        distinct.len(),
+        all.len(),
+        "every name has a number of its own"
+    );
+}
+
+/// Names of unfinished uploads are hidden; those of another mount or machine are never removed.
+fn unfinished_uploads_of_others_are_hidden_and_kept(place: &Place) {
+    let there = place.there.join(".ftpfs-0badcafe-1");
+    put(&there, b"half of something");
+    place.give(&there);
+    let look = place.fresh_look();
+    holds(&look.here, ["file"]);
+    put(&look.here.join("file"), b"replaced");
+    put(&look.here.join("new"), b"new");
+    let look = place.fresh_look();
+    holds(&look.here, ["file", "new"]);
+    has(&there, b"half of something");
+    // The harness takes what is left for a leftover of ours.
+    fs::remove_file(&there).or_fail("rm on the server");
+}
+
+fn the_mount_shows_no_password(place: &Place) {
+    let look = place.fresh_look();
+    put(&look.here.join("file"), b"x");
+    let (mount, password) = (look.mounted(), place.site.server().password());
+    let pid = mount.pid();
+    for (what, text) in [
+        ("/proc/mounts", fs::read("/proc/mounts")),
+        ("its command line", fs::read(format!("/proc/{pid}/cmdline"))),
+        ("its log", Ok(mount.log().into_bytes())),
+    ] {
+        let text = text.or_fail(what);
+        let text = String::from_utf8_lossy(&text);
+        assert!(!text.contains(password), "the password is in {what}");
+    }
+    let mounts = fs::read_to_string("/proc/mounts").or_fail("read /proc/mounts");
+    let path = mount.path().to_str().expect("a path in UTF-8");
+    let line = mounts
+        .lines()
+        .find(|line| line.contains(path))
+        .expect("the mount is listed");
+    assert!(line.contains(" fuse.ftpfs "), "its type: {line}");
+    assert!(line.starts_with("ftp://"), "its source: {line}");
+    assert!(is_mounted(mount.path()), "it is mounted");
+}
+
+fn a_closed_file_is_on_the_server(place: &Place) {
+    for n in 0..30u64 {
+        let name = format!("file{n}");
+        let content = bytes(n, usize::try_from(n * n * 100).unwrap());
+        put(&place.here.join(&name), &content);
+        has(&place.there.join(&name), &content);
+    }
+    assert_eq!(names(&place.there).len(), 30, "names on the server");
+}
+
+fn setuid_programs_and_devices_mean_nothing(place: &Place) {
+    let look = place.fresh_look();
+    put(&look.here.join("file"), b"x");
+    let mounts = fs::read_to_string("/proc/mounts").or_fail("read /proc/mounts");
+    let path = look.mounted().path().to_str().expect("a path in UTF-8");
+    let line = mounts
+        .lines()
+        .find(|line| line.contains(path))
+        .expect("the mount is listed");
+    let options: Vec<&str> = line
+        .split(' ')
+        .nth(3)
+        .unwrap_or_default()
+        .split(',')
+        .collect();
+    assert!(
+        options.contains(&"nosuid") && options.contains(&"nodev"),
+        "options: {line}"
+    );
+    drop(File::open(look.here.join("file")).or_fail("open"));
+}
