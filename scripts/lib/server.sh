@@ -183,8 +183,10 @@ private_users() {
     grep -v -e "^$LOGIN:" -e '^ftp:' /etc/passwd
   } >"$STATE/etc/passwd"
   printf 'auth required pam_unix.so\naccount required pam_unix.so\n' >"$STATE/etc/pam.d/$BRAND"
+  # The copy of the mount table would keep FUSE mounts alive that are unmounted outside: they go first.
   # shellcheck disable=SC2016
   IN_PRIVATE=(unshare --mount --propagation private sh -c '
+    awk "/ - fuse[.]?/ { print \$5 }" /proc/self/mountinfo | while read -r at; do umount -l "$at"; done
     mount --bind "$0/passwd" /etc/passwd && mount --bind "$0/pam.d" /etc/pam.d && exec "$@"' "$STATE/etc")
 }
 

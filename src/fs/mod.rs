@@ -103,7 +103,6 @@ impl FtpFs {
             policy: config.upload,
             temporary: Arc::clone(&temporary),
             strict: config.strict,
-            progress: Arc::default(),
             new_file_mode: AtomicU32::new(UNKNOWN_MODE),
         };
         let fs = Arc::new(Self {
@@ -137,7 +136,7 @@ impl FtpFs {
 
     /// Counts pieces of transfers: as long as it moves, a FLUSH that waits is not stuck.
     pub fn progress(&self) -> u64 {
-        self.writing.progress.load(Ordering::Relaxed)
+        self.remote.progress()
     }
 
     fn path(&self, ino: u64) -> Result<RemotePath, FsError> {

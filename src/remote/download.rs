@@ -82,6 +82,7 @@ impl Download {
                     Ok(0) => self.conclude(transfer)?,
                     Ok(count) => {
                         self.failures = 0;
+                        self.remote.count_progress();
                         self.position += count as u64;
                         self.check_not_longer()?;
                         self.state = State::Running(transfer);

@@ -10,8 +10,10 @@ mod temporary;
 mod list;
 mod zone;
 mod attributes;
+mod patch;
 mod namespace;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -59,6 +61,7 @@ pub struct Remote {
     home: OnceLock<RemotePath>,
     connect_timeout: Duration,
     timeout: Duration,
+    progress: AtomicU64,
 }
 
 impl Remote {
@@ -81,6 +84,7 @@ impl Remote {
             pool: Pool::new(login, pool),
             profile: ServerProfile::default(),
             home: OnceLock::new(),
+            progress: AtomicU64::new(0),
         })
     }
 
@@ -118,6 +122,15 @@ impl Remote {
     /// Whether somebody waits for a session: who holds one only in the hope of using it gives it back.
     pub fn is_contended(&self) -> bool {
         self.pool.is_contended()
+    }
+
+    /// Counts pieces of data that were sent or received: while it moves, transfers are not stuck.
+    pub fn progress(&self) -> u64 {
+        self.progress.load(Ordering::Relaxed)
+    }
+
+    fn count_progress(&self) {
+        self.progress.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Logs every session out. Later operations fail.

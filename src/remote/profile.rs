@@ -24,6 +24,8 @@ pub(super) enum Ability {
     Append,
     /// RNTO over an existing file.
     RenameOver,
+    /// REST and STOR into the middle of a file, leaving what lies behind.
+    Patch,
 }
 
 /// What the server cannot do, and other facts. All methods take `&self`; nothing waits.

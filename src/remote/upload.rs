@@ -16,6 +16,9 @@ const BYTES_PER_EXTRA_SECOND: u64 = 100_000_000;
 const STILL_STORING: Duration = Duration::from_secs(3);
 const ASK_AGAIN: Duration = Duration::from_millis(300);
 
+/// Progress is counted after so many bytes: a line of 4 KB/s is slow, not stuck.
+const PIECE: usize = 64 << 10;
+
 /// How the bytes go into the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UploadMode {
@@ -24,6 +27,14 @@ pub enum UploadMode {
     /// APPE: the bytes go behind what is there, which is this many bytes long.
     Append {
         /// Bytes before the upload.
+        size: u64,
+    },
+    /// REST and STOR: the bytes replace those at this place. Only where
+    /// [`Remote::patches_in_place`] says so.
+    Patch {
+        /// Where the bytes go.
+        offset: u64,
+        /// Bytes of the file before the upload, at least `offset`.
         size: u64,
     },
 }
@@ -53,19 +64,24 @@ impl Upload {
         path: &RemotePath,
         mode: UploadMode,
     ) -> Result<Self, RemoteError> {
-        let append = mode != UploadMode::Store;
+        let append = matches!(mode, UploadMode::Append { .. });
         if append && remote.profile.lacks(Ability::Append) {
             return Err(RemoteError::found(
                 ErrorKind::Unsupported,
                 "the server does not allow APPE",
             ));
         }
+        let offset = if let UploadMode::Patch { offset, .. } = mode {
+            offset
+        } else {
+            0
+        };
         let name = if append { "APPE" } else { "STOR" };
         let transfer = remote.repeat(name, |lease, _| {
             if append {
                 Transfer::append(lease, path)
             } else {
-                Transfer::store(lease, path, 0)
+                Transfer::store(lease, path, offset)
             }
         });
         let transfer = transfer.inspect_err(|e| {
@@ -99,16 +115,15 @@ impl Upload {
                 "the upload has failed before",
             ));
         };
-        match transfer.write_all(data) {
-            Ok(()) => {
-                self.sent += data.len() as u64;
-                Ok(())
-            }
-            Err(error) => {
+        for piece in data.chunks(PIECE) {
+            if let Err(error) = transfer.write_all(piece) {
                 self.transfer = None;
-                Err(error.into())
+                return Err(error.into());
             }
+            self.sent += piece.len() as u64;
+            self.remote.count_progress();
         }
+        Ok(())
     }
 
     /// Ends the file, waits for the final 2xx, and compares SIZE with what it has to be now. A final
@@ -153,6 +168,7 @@ impl Upload {
         match self.mode {
             UploadMode::Store => self.sent,
             UploadMode::Append { size } => size + self.sent,
+            UploadMode::Patch { offset, size } => size.max(offset + self.sent),
         }
     }
 

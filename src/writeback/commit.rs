@@ -11,16 +11,27 @@ use crate::remote::{ErrorKind, FileVersion, RemoteError, Upload, UploadMode};
 /// How often a commit is begun anew from staging after a failure that may pass.
 const ATTEMPTS: u32 = 3;
 
+/// How a commit reaches the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// The whole content.
+    Whole,
+    /// Only bytes behind the old end.
+    Append,
+    /// Only the ranges that changed, where the server can.
+    Patch,
+}
+
 /// What was taken out of the state for one commit.
-struct Snapshot {
-    path: RemotePath,
-    size: u64,
-    dirty: ByteRanges,
-    base: Option<FileVersion>,
+pub(super) struct Snapshot {
+    pub(super) path: RemotePath,
+    pub(super) size: u64,
+    pub(super) dirty: ByteRanges,
+    pub(super) base: Option<FileVersion>,
     /// Bytes of `base` that are part of the new content.
-    base_valid: u64,
-    set_modified: Option<SystemTime>,
-    appends: bool,
+    pub(super) base_valid: u64,
+    pub(super) set_modified: Option<SystemTime>,
+    way: Way,
 }
 
 impl FileWriter {
@@ -70,10 +81,10 @@ impl FileWriter {
         let Some(snapshot) = self.snapshot() else {
             return Ok(None);
         };
-        let outcome = if snapshot.appends {
-            self.append_dirty(stream, &snapshot)
-        } else {
-            self.store_whole(stream, &snapshot)
+        let outcome = match snapshot.way {
+            Way::Append => self.append_dirty(stream, &snapshot),
+            Way::Patch => self.patch_dirty(stream, &snapshot),
+            Way::Whole => self.store_whole(stream, &snapshot),
         };
         let outcome = outcome.and_then(|(version, is_new)| {
             self.finish(&snapshot, version, is_new).map_err(Into::into)
@@ -98,11 +109,11 @@ impl FileWriter {
         if !state.is_dirty() {
             return None;
         }
-        let old_end = state.base.map(|base| base.size);
-        let appends = self.context.policy != UploadPolicy::Atomic
-            && old_end.is_some_and(|end| end > 0 && state.base_valid == end)
-            && state.dirty.first() == old_end
-            && !state.resized;
+        let way = if self.context.policy == UploadPolicy::Atomic {
+            Way::Whole
+        } else {
+            state.way()
+        };
         Some(Snapshot {
             path: state.path.clone(),
             size: state.size,
@@ -110,7 +121,7 @@ impl FileWriter {
             base: state.base,
             base_valid: state.base_valid,
             set_modified: state.set_modified,
-            appends,
+            way,
         })
     }
 
@@ -179,7 +190,7 @@ impl FileWriter {
         self.store_whole(stream, &whole)
     }
 
-    fn send_range(
+    pub(super) fn send_range(
         &self,
         upload: &mut Upload,
         range: std::ops::Range<u64>,
@@ -190,13 +201,12 @@ impl FileWriter {
             let piece = self.state.lock().staging.view(at, length);
             upload.write(&piece.read()?)?;
             at += length as u64;
-            self.context.progress.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
     }
 
     /// The whole content, under the file's name or beside it.
-    fn store_whole(
+    pub(super) fn store_whole(
         &self,
         stream: &mut Stream,
         snapshot: &Snapshot,

@@ -4,10 +4,11 @@ mod ranges;
 mod staging;
 mod writer;
 mod commit;
+mod patch;
 mod send;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::AtomicU32;
 
 pub use ranges::ByteRanges;
 pub use staging::{StagedBytes, StagingArea};
@@ -44,8 +45,6 @@ pub struct WriteContext {
     pub temporary: Arc<TemporaryNames>,
     /// chmod and utimes that the server cannot do are errors.
     pub strict: bool,
-    /// Counts pieces sent and fetched: as long as it moves, a commit is not stuck.
-    pub progress: Arc<AtomicU64>,
     /// The mode that the server gives to new files, learned from the first one; [`UNKNOWN_MODE`] before.
     pub new_file_mode: AtomicU32,
 }

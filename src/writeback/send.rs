@@ -2,7 +2,6 @@
 //! only the server has.
 
 use std::ops::Range;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::writer::{FileWriter, Sending, State, Stream};
@@ -123,7 +122,6 @@ impl FileWriter {
             };
             sending.upload.write(&piece.read()?)?;
             stream.used = Instant::now();
-            self.context.progress.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -171,7 +169,6 @@ impl FileWriter {
             };
             let n = n.inspect_err(|_| stream.fetching = None)?;
             stream.used = Instant::now();
-            self.context.progress.fetch_add(1, Ordering::Relaxed);
             self.keep_fetched(gap.start, &buffer[..n])?;
         }
     }

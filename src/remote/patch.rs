@@ -1,0 +1,74 @@
+//! Whether the server changes a file in place: tried on a file of our own, never believed.
+
+use super::profile::Ability;
+use super::{Remote, RemoteError};
+use crate::ftp::{FtpError, RemotePath, Transfer};
+
+/// What is stored first, and what it has to be after two bytes were stored at offset 2.
+const BEFORE: &[u8] = b"01234567";
+const PATCH: &[u8] = b"ab";
+const AFTER: &[u8] = b"01ab4567";
+
+impl Remote {
+    /// Whether REST and STOR change the middle of a file and leave what lies behind: some servers cut
+    /// the file there (Pure-FTPd, FileZilla Server), fill the front with zeros (ftp-srv, uftpd)
+    /// or refuse (ProFTPD as shipped). Learned once, on the file `scratch`, which is
+    /// made and deleted again. A failure on the way is no answer and learns nothing.
+    pub fn patches_in_place(&self, scratch: &RemotePath) -> bool {
+        if self.profile.lacks(Ability::Patch) {
+            return false;
+        }
+        if self.profile.is_proven(Ability::Patch) {
+            return true;
+        }
+        let outcome = self.try_patch(scratch);
+        if let Err(error) = self.remove_file(scratch) {
+            log::debug!("{scratch}: {error}");
+        }
+        match outcome {
+            Ok(true) => self.profile.learn_proven(Ability::Patch),
+            Ok(false) => self.profile.learn_lack(Ability::Patch),
+            Err(error) => log::debug!("whether the server patches in place is unknown: {error}"),
+        }
+        self.profile.is_proven(Ability::Patch)
+    }
+
+    fn try_patch(&self, scratch: &RemotePath) -> Result<bool, RemoteError> {
+        self.store_at(scratch, 0, BEFORE)?;
+        match self.store_at(scratch, 2, PATCH) {
+            Ok(()) => {}
+            Err(error) if error.kind().is_server_down() => return Err(error),
+            Err(_) => return Ok(false),
+        }
+        Ok(self.fetch_small(scratch)? == AFTER)
+    }
+
+    fn store_at(&self, path: &RemotePath, offset: u64, bytes: &[u8]) -> Result<(), RemoteError> {
+        self.repeat("STOR", |lease, _| {
+            let mut transfer = Transfer::store(lease, path, offset)?;
+            transfer.write_all(bytes)?;
+            transfer.finish(self.timeout).map(|_| ())
+        })
+    }
+
+    fn fetch_small(&self, path: &RemotePath) -> Result<Vec<u8>, RemoteError> {
+        self.repeat("RETR", |lease, _| {
+            let mut transfer = Transfer::retrieve(lease, path, 0)?;
+            let mut bytes = Vec::new();
+            let mut buf = [0; 64];
+            loop {
+                match transfer.read(&mut buf)? {
+                    0 => break,
+                    n if bytes.len() + n > 2 * BEFORE.len() => {
+                        return Err(FtpError::TooLarge {
+                            what: "a probe",
+                            limit: 2 * BEFORE.len(),
+                        });
+                    }
+                    n => bytes.extend_from_slice(&buf[..n]),
+                }
+            }
+            transfer.finish(self.timeout).map(|_| bytes)
+        })
+    }
+}

@@ -1,0 +1,172 @@
+//! Which way a commit goes, and the way of a few ranges into a large file.
+
+use super::WriteError;
+use super::commit::{Snapshot, Way};
+use super::writer::{FileWriter, State, Stream};
+use crate::remote::{FileVersion, Upload, UploadMode};
+
+/// What a range costs beside its bytes: three round trips and a slow start, as bytes that a
+/// whole upload would have sent in that time.
+const RANGE_COST: u64 = 256 << 10;
+
+impl State {
+    /// The cheapest way that loses nothing.
+    pub(super) fn way(&self) -> Way {
+        let Some(base) = self.base else {
+            return Way::Whole;
+        };
+        let unchanged = !self.resized && base.size > 0 && self.base_valid == base.size;
+        if !unchanged || self.size < base.size {
+            return Way::Whole;
+        }
+        if self.dirty.first() == Some(base.size) {
+            return Way::Append;
+        }
+        let patch: u64 = self
+            .dirty
+            .iter()
+            .map(|r| r.end - r.start + RANGE_COST)
+            .sum();
+        let missing = self.missing(0..self.size);
+        let whole = self.size + missing.iter().map(|r| r.end - r.start).sum::<u64>();
+        // Twice as cheap at least: patching in place is not atomic.
+        if patch.saturating_mul(2) <= whole {
+            Way::Patch
+        } else {
+            Way::Whole
+        }
+    }
+}
+
+impl FileWriter {
+    /// Only the ranges that changed, each by REST and STOR. Where the server does not do that as it
+    /// should, the whole file.
+    pub(super) fn patch_dirty(
+        &self,
+        stream: &mut Stream,
+        snapshot: &Snapshot,
+    ) -> Result<(FileVersion, bool), WriteError> {
+        let remote = &self.context.remote;
+        let Some(base) = snapshot.base else {
+            return self.store_whole(stream, snapshot);
+        };
+        self.give_up(stream);
+        if !remote.patches_in_place(&self.context.temporary.beside(&snapshot.path)) {
+            return self.store_whole(stream, snapshot);
+        }
+        self.check_base(&snapshot.path, Some(base))?;
+        let mut version = base;
+        for range in snapshot.dirty.iter() {
+            let mode = UploadMode::Patch {
+                offset: range.start,
+                size: version.size,
+            };
+            let outcome = Upload::open(remote, &snapshot.path, mode)
+                .map_err(WriteError::from)
+                .and_then(|mut upload| {
+                    self.send_range(&mut upload, range)?;
+                    Ok(upload.finish()?)
+                });
+            match outcome {
+                Ok(patched) => version = patched,
+                Err(error) => return Err(self.after_failed_patch(snapshot, error)),
+            }
+        }
+        Ok((version, false))
+    }
+
+    /// The file is old in places and new in others, by our own hand: its time tells nothing any more.
+    /// All that is new is staged and dirty, so the next commit makes it whole again.
+    fn after_failed_patch(&self, snapshot: &Snapshot, error: WriteError) -> WriteError {
+        let before = snapshot.base_valid;
+        match self.context.remote.version(&snapshot.path) {
+            Ok(now) if (before..=snapshot.size).contains(&now.size) => {
+                self.state.lock().base = Some(FileVersion {
+                    modified: None,
+                    ..now
+                });
+            }
+            Ok(now) => log::warn!(
+                "{}: {error}; the server has {} bytes instead of at least {before}",
+                snapshot.path,
+                now.size
+            ),
+            Err(lost) => {
+                log::info!(
+                    "{}: {error}; what the server has now is unknown: {lost}",
+                    snapshot.path
+                );
+                if let Some(base) = &mut self.state.lock().base {
+                    base.modified = None;
+                }
+            }
+        }
+        error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ftp::RemotePath;
+    use crate::writeback::ByteRanges;
+    use crate::writeback::staging::{StagingArea, StagingFile};
+    use std::time::SystemTime;
+
+    const M: u64 = 1 << 20;
+
+    fn state(base: u64, dirty: &[std::ops::Range<u64>]) -> State {
+        let area = StagingArea::new(std::env::temp_dir());
+        let mut ranges = ByteRanges::default();
+        dirty.iter().for_each(|r| ranges.insert(r.clone()));
+        let size = ranges.iter().map(|r| r.end).max().unwrap_or(0).max(base);
+        State {
+            path: RemotePath::root(),
+            staging: StagingFile::new(&area).unwrap(),
+            staged: ranges.clone(),
+            dirty: ranges,
+            resized: false,
+            size,
+            base: Some(FileVersion {
+                size: base,
+                modified: None,
+            }),
+            base_valid: base,
+            touched: true,
+            discarded: false,
+            sent: 0,
+            spoiled: false,
+            chasing: false,
+            modified: SystemTime::now(),
+            set_modified: None,
+            mode: None,
+            mode_pending: false,
+        }
+    }
+
+    #[test]
+    fn the_way_follows_from_what_is_dirty() {
+        let cases: [(u64, &[std::ops::Range<u64>], Way); 7] = [
+            (10, &[10..20], Way::Append),
+            (64 * M, &[64 * M..64 * M + 1], Way::Append),
+            (10, &[9..20], Way::Whole),
+            (64 * M, &[M..M + 4096], Way::Patch),
+            (64 * M, &[0..1, 64 * M - 1..64 * M + 5], Way::Patch),
+            (64 * M, &[0..60 * M], Way::Whole),
+            (0, &[0..5], Way::Whole),
+        ];
+        for (base, dirty, expected) in cases {
+            assert_eq!(
+                state(base, dirty).way(),
+                expected,
+                "{base} bytes, dirty {dirty:?}"
+            );
+        }
+        let mut cut = state(64 * M, &[M..M + 4096]);
+        (cut.base_valid, cut.resized) = (M, true);
+        assert_eq!(cut.way(), Way::Whole);
+        let mut new = state(64 * M, &[M..M + 4096]);
+        new.base = None;
+        assert_eq!(new.way(), Way::Whole);
+    }
+}
