@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use support::mounted::{Mounted, is_mounted};
@@ -21,12 +21,12 @@ const LIMIT: Duration = Duration::from_secs(30);
 const PATIENT: &[&str] = &["timeout=300", "connect_timeout=300"];
 
 fn signal(pid: u32, name: &str) {
-    let status = Command::new("kill")
+    let sent = Command::new("kill")
         .arg(format!("-{name}"))
         .arg(pid.to_string())
         .status()
-        .unwrap();
-    assert!(status.success(), "kill -{name} {pid}");
+        .is_ok_and(|status| status.success());
+    assert!(sent, "kill -{name} {pid}");
 }
 
 /// A server that keeps its connections and says nothing, until dropped.
@@ -62,15 +62,17 @@ fn run(program: &str, argument: &Path) -> Child {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .unwrap()
+        .expect("the program can be run")
 }
 
 #[track_caller]
-fn ended(child: &mut Child) -> std::process::ExitStatus {
+fn ended(child: &mut Child) -> ExitStatus {
+    let mut status = None;
     poll::until(LIMIT, "the end of a process", || {
-        child.try_wait().unwrap().is_some()
+        status = child.try_wait().expect("a child of ours");
+        status.is_some()
     });
-    child.wait().unwrap()
+    status.expect("waited for")
 }
 
 #[test]
