@@ -135,7 +135,7 @@ pub fn run(config: MountConfig, mounted: impl FnOnce() -> io::Result<()>) -> Res
         .map_err(|e| Failure::system(format!("cannot start threads: {e}")))?;
     let (remote, root) = interruptible(|| connect(&config))?;
     let fs = FtpFs::new(Arc::clone(&remote), root, config.fs, Arc::clone(&workers));
-    let session = fuse::mount(fs, Arc::clone(&workers), &config.session)
+    let session = fuse::mount(Arc::clone(&fs), Arc::clone(&workers), &config.session)
         .map_err(|error| Failure::system(error.to_string()))?;
     if let Err(error) = mounted() {
         // Nobody knows of this mount, so nobody would unmount it: it goes as if told to.
@@ -147,7 +147,11 @@ pub fn run(config: MountConfig, mounted: impl FnOnce() -> io::Result<()>) -> Res
         config.session.source,
         config.session.mountpoint.display()
     );
-    let ended = session.run(&mut || log::info!("SIGHUP: nothing to do"));
+    let ended = session.run(&mut || {
+        log::info!("SIGHUP: caches are dropped, a refused password may be tried again");
+        fs.drop_caches();
+        remote.forgive();
+    });
     log::info!(
         "unmounted {}: {:?}",
         config.session.mountpoint.display(),
