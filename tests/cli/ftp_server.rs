@@ -1,4 +1,4 @@
-//! An FTP server with one user, a folder and a file, which remembers what it was told.
+//! An FTP server with one user, a folder, a file and a full disk, which remembers what it was told.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -143,6 +143,16 @@ fn converse(
             "REST" => {
                 restart = text.parse().unwrap_or(0);
                 "350 from there".into()
+            }
+            "STOR" | "APPE" => {
+                let Some(listener) = passive.take() else {
+                    out.write_all(b"425 EPSV first\r\n")?;
+                    continue;
+                };
+                out.write_all(b"150 send it\r\n")?;
+                let (mut data, _) = listener.accept()?;
+                std::io::copy(&mut data, &mut std::io::sink())?;
+                "452 no space left".into()
             }
             "MLSD" | "RETR" => {
                 let Some(listener) = passive.take() else {

@@ -1,6 +1,7 @@
 //! Mounts that come about: in the background, usable when the command returns, and gone when asked.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -182,4 +183,52 @@ fn a_mount_that_is_there_already_or_that_crashed() {
         .fails(2, &["a crashed FUSE mount is still there; run: "]);
     assert!(unmount.now());
     drop(running);
+}
+
+#[test]
+fn what_could_not_be_stored_is_told_at_the_end() {
+    let server = FtpServer::start("u", "p");
+    let ftpfs = Ftpfs::new();
+    let mountpoint = ftpfs.mountpoint().canonicalize().unwrap();
+    let _unmount = Unmount(mountpoint.clone());
+    let running = ftpfs
+        .args(["-f", "-q", "-o", "timeout=3"])
+        .mount(format!("ftp://u:p@{}/", server.address()))
+        .start();
+    poll::until(LIMIT, "the mount", || mount_line(&mountpoint).is_some());
+    let mut file = fs::File::create(mountpoint.join("report.txt")).unwrap();
+    file.write_all(b"nowhere to go").unwrap();
+    drop(Command::new("kill").arg(running.pid().to_string()).status());
+    let done = running.end();
+    assert_eq!(done.code, Some(7), "{done:?}");
+    let last = done.stderr.lines().last().unwrap();
+    for part in [
+        "ftpfs: unmounted, but ",
+        "/report.txt could not be stored",
+        "452 no space left",
+    ] {
+        assert!(last.contains(part), "no {part:?} in {done:?}");
+    }
+}
+
+#[test]
+fn a_background_mount_logs_to_a_file() {
+    let server = FtpServer::start("u", "s3cret");
+    let ftpfs = Ftpfs::new();
+    let mountpoint = ftpfs.mountpoint().canonicalize().unwrap();
+    let unmount = Unmount(mountpoint.clone());
+    let log = ftpfs.home.path().join("log");
+    let option = format!("log_file={}", log.display());
+    let running = ftpfs
+        .args(["-v", "-o", &option])
+        .mount(format!("ftp://u:s3cret@{}/", server.address()))
+        .start();
+    let read = || fs::read_to_string(&log).unwrap_or_default();
+    poll::until(LIMIT, "a line of the mount", || {
+        read().contains("mounted ftp://u@127.0.0.1")
+    });
+    poll::until(LIMIT, "the unmount", || unmount.now());
+    poll::until(LIMIT, "a line of its end", || read().contains("unmounted "));
+    assert!(!read().contains("s3cret"), "{}", read());
+    assert_eq!(running.stderr(), "");
 }
