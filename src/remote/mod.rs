@@ -13,9 +13,9 @@ mod attributes;
 mod patch;
 mod namespace;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub use download::Download;
 pub use error::{ErrorKind, RemoteError};
@@ -62,6 +62,9 @@ pub struct Remote {
     connect_timeout: Duration,
     timeout: Duration,
     progress: AtomicU64,
+    /// Uploads whose bytes are all sent and whose final reply is still out.
+    awaiting_final: AtomicUsize,
+    begun: Instant,
 }
 
 impl Remote {
@@ -85,6 +88,8 @@ impl Remote {
             profile: ServerProfile::default(),
             home: OnceLock::new(),
             progress: AtomicU64::new(0),
+            awaiting_final: AtomicUsize::new(0),
+            begun: Instant::now(),
         })
     }
 
@@ -124,9 +129,14 @@ impl Remote {
         self.pool.is_contended()
     }
 
-    /// Counts pieces of data that were sent or received: while it moves, transfers are not stuck.
+    /// Counts what gets on: pieces of data sent or received, operations answered, and the seconds of
+    /// a final reply that has its own, longer time. While it moves, nothing is stuck.
     pub fn progress(&self) -> u64 {
-        self.progress.load(Ordering::Relaxed)
+        let seconds = match self.awaiting_final.load(Ordering::Relaxed) {
+            0 => 0,
+            _ => self.begun.elapsed().as_secs(),
+        };
+        self.progress.load(Ordering::Relaxed).wrapping_add(seconds)
     }
 
     fn count_progress(&self) {

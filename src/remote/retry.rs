@@ -31,7 +31,10 @@ impl Remote {
             lease.set_limit(Some(limit));
             let reused = lease.is_reused();
             let error = match operation(lease, attempt) {
-                Ok(result) => return Ok(result),
+                Ok(result) => {
+                    self.count_progress();
+                    return Ok(result);
+                }
                 Err(error) => error,
             };
             let again = number < MAX_ATTEMPTS

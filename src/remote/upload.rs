@@ -1,6 +1,7 @@
 //! `Upload`: bytes to a path; finished and confirmed, or abandoned.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::profile::Ability;
@@ -141,8 +142,12 @@ impl Upload {
         };
         let extra = Duration::from_secs(self.sent / BYTES_PER_EXTRA_SECOND);
         let time = self.remote.timeout.max(FINAL_REPLY) + extra;
-        match transfer.finish(time) {
+        self.remote.awaiting_final.fetch_add(1, Ordering::Relaxed);
+        let finished = transfer.finish(time);
+        self.remote.awaiting_final.fetch_sub(1, Ordering::Relaxed);
+        match finished {
             Ok((mut lease, _)) => {
+                self.remote.count_progress();
                 lease.set_limit(Some(self.remote.deadline()));
                 match self.remote.version_on(&mut lease, &self.path) {
                     Ok(version) => self.compare(version),
