@@ -200,7 +200,7 @@ fn what_gives_no_entry_is_told() {
             ],
         ),
         ("unix-localized", &[]),
-        ("unix-recursive", &[]),
+        ("unix-recursive", &["./sub:"]),
         ("unix-vsftpd", &[]),
         ("dos-iis", &[]),
     ];

@@ -87,22 +87,27 @@ pub(super) fn parse(listing: &[u8], clock: &Clock) -> ParsedListing {
                 }
             }
             Outcome::Skip => {}
+            Outcome::Header(header) if first => table = Some(header),
             // A second directory: not the one that was asked for.
-            Outcome::Header(Table::Directory) if !first => break,
-            Outcome::Header(header) => table = Some(header),
+            Outcome::Header(Table::Directory) if table == Some(Table::Directory) => {
+                found.unparsed.push(line.to_vec());
+                break;
+            }
             Outcome::NotMine if is_total(line, first) => {}
             Outcome::NotMine if line.ends_with(b":") && first => {}
-            // `ls -R`: what follows belongs to other directories.
+            // `ls -R`: what follows belongs to other directories. This command was never sent, and
+            // the line may as well be the rest of a name with a line break: so it is told.
             Outcome::NotMine if line.ends_with(b":") => {
-                // But ls puts an empty line before: this may be the rest of a name with a line
-                // break, which hides names, and that must not happen in silence.
+                found.unparsed.push(line.to_vec());
+                // Without the empty line that ls puts before its header, so is what it hides.
                 if !after_gap {
-                    found.unparsed.push(line.to_vec());
                     found.unparsed.extend(lines.map(<[u8]>::to_vec));
                 }
                 break;
             }
-            Outcome::Bad | Outcome::NotMine => found.unparsed.push(line.to_vec()),
+            Outcome::Header(_) | Outcome::Bad | Outcome::NotMine => {
+                found.unparsed.push(line.to_vec());
+            }
         }
         after_gap = false;
     }
@@ -163,19 +168,33 @@ mod tests {
 
     const A: &str = "-rw-r--r-- 1 u g 1 Jan 1 1970 a\n";
     const B: &str = "-rw-r--r-- 1 u g 1 Jan 1 1970 b\n";
+    const V: &str = "X.Y;1 1 2-JUN-1998 07:32:04\n";
 
     #[test]
     fn only_the_first_directory_counts() {
-        let cases: [(String, &[&str], &[&str]); 6] = [
-            (format!(".:\ntotal 8\n{A}\n./x:\n{B}"), &["a"], &[]),
+        let cases: [(String, &[&str], &[&str]); 7] = [
+            (format!(".:\ntotal 8\n{A}\n./x:\n{B}"), &["a"], &["./x:"]),
             (format!("{A}x:\n{B}"), &["a"], &["x:", B.trim_end()]),
-            (format!("{A}-rw-r--r-- 1 u g 1 Jan 1 1970 c:\n{B}"), &["a", "c:", "b"], &[]),
-            (format!("итого 3,5K\n{A}total 8\n{B}"), &["a", "b"], &[]),
-            (format!("{A}x 8\nls: x: Permission denied\n{B}"), &["a", "b"], &["x 8", "ls: x: Permission denied"]),
             (
-                "Directory A:[B]\n\nX.Y;1 1 2-JUN-1998 07:32:04\n\nDirectory A:[C]\n\nZ.Y;1 1 2-JUN-1998 07:32:04\n".into(),
-                &["X.Y"],
+                format!("{A}-rw-r--r-- 1 u g 1 Jan 1 1970 c:\n{B}"),
+                &["a", "c:", "b"],
                 &[],
+            ),
+            (format!("итого 3,5K\n{A}total 8\n{B}"), &["a", "b"], &[]),
+            (
+                format!("{A}x 8\nls: x: No\n{B}"),
+                &["a", "b"],
+                &["x 8", "ls: x: No"],
+            ),
+            (
+                format!("Directory A:[B]\n\n{V}\nDirectory A:[C]\n\n{V}"),
+                &["X.Y"],
+                &["Directory A:[C]"],
+            ),
+            (
+                format!("{A}Directory A:[B]\n{B}"),
+                &["a", "b"],
+                &["Directory A:[B]"],
             ),
         ];
         for (listing, names, unparsed) in cases {

@@ -106,7 +106,8 @@ pub struct ParsedListing {
     /// In the order of the server, and with its duplicates.
     pub entries: Vec<Entry>,
     /// Lines that nobody understood or that name nothing a directory can hold, for the log.
-    /// Headers, totals, `.` and `..` are not among them.
+    /// Headers, totals, `.` and `..` are not among them, but the header of a second directory is:
+    /// what stands below it is left out.
     pub unparsed: Vec<Vec<u8>>,
 }
 

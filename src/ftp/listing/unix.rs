@@ -64,6 +64,7 @@ fn permissions(text: &[u8]) -> Option<(EntryKind, Option<u16>, &[u8])> {
 /// Nine letters as permission bits, set-id and sticky included.
 fn mode(bits: &[u8]) -> Option<u16> {
     let mut mode = 0;
+    let mut set = 0;
     for (class, triple) in bits.chunks_exact(3).enumerate() {
         let read = match triple[0] {
             b'r' => 4,
@@ -84,11 +85,12 @@ fn mode(bits: &[u8]) -> Option<u16> {
             _ => return None,
         };
         mode = mode << 3 | read | write | execute;
+        // Set-user-id, set-group-id and sticky stand with the classes that they belong to.
         if special {
-            mode |= [0o4000, 0o2000, 0o1000][class] >> (3 * (2 - class));
+            set |= 4 >> class;
         }
     }
-    Some(mode)
+    Some(set << 9 | mode)
 }
 
 /// What stands behind the permissions.

@@ -61,20 +61,25 @@ pub(super) fn entry(
     }
 }
 
-/// Of every name the entry with the highest version, in the order of the listing.
+/// Of every name the entry with the highest version, in the order of the listing. Files and
+/// directories do not compete: `A.DIR;1` is the directory `A`.
 pub(super) fn newest(entries: Vec<Entry>, versions: &[(usize, u64)]) -> Vec<Entry> {
-    let mut best: HashMap<&[u8], (usize, u64)> = HashMap::new();
+    let key = |at: usize| {
+        (
+            entries[at].name.as_slice(),
+            entries[at].kind == EntryKind::Directory,
+        )
+    };
+    let mut best: HashMap<(&[u8], bool), (usize, u64)> = HashMap::new();
     for &(at, version) in versions {
-        let kept = best.entry(&entries[at].name).or_insert((at, version));
+        let kept = best.entry(key(at)).or_insert((at, version));
         if version > kept.1 {
             *kept = (at, version);
         }
     }
     let mut keep = vec![true; entries.len()];
     for &(at, _) in versions {
-        keep[at] = best
-            .get(entries[at].name.as_slice())
-            .is_some_and(|kept| kept.0 == at);
+        keep[at] = best.get(&key(at)).is_some_and(|kept| kept.0 == at);
     }
     let kept = entries.into_iter().zip(keep);
     kept.filter_map(|(entry, keep)| keep.then_some(entry))
@@ -86,16 +91,16 @@ fn is_header(text: &[u8]) -> bool {
     text.starts_with(b"Directory ") && matches!(text.last(), Some(b']' | b'>'))
 }
 
-/// Name, version, and the text behind them.
+/// Name, version, and the text behind them: cut at the first `;` that only digits part from a blank
+/// or the end.
 fn split(text: &[u8]) -> Option<(&[u8], u64, &[u8])> {
     let mut from = 0;
     loop {
         let semicolon = from + text[from..].iter().position(|b| *b == b';')?;
-        let (version, rest) = match word(&text[semicolon + 1..]) {
-            Some(found) if text.get(semicolon + 1).is_some_and(u8::is_ascii_digit) => found,
-            _ => (&b""[..], &b""[..]),
-        };
-        if is_digits(version) {
+        let behind = &text[semicolon + 1..];
+        let end = behind.iter().position(|b| !b.is_ascii_digit());
+        let (version, rest) = behind.split_at(end.unwrap_or(behind.len()));
+        if !version.is_empty() && matches!(rest.first(), None | Some(b' ' | b'\t')) {
             return Some((
                 &text[..semicolon],
                 number(version).unwrap_or(u64::MAX),
