@@ -127,7 +127,8 @@ mod tests {
 
     #[test]
     fn splits_escapes_and_quotes() {
-        let cases: [(&str, &[(&str, Option<&str>)]); 9] = [
+        type Pair<'a> = (&'a str, Option<&'a str>);
+        let cases: [(&str, &[Pair<'_>]); 9] = [
             ("", &[]),
             (",,", &[]),
             ("ro", &[("ro", None)]),

@@ -232,3 +232,17 @@ fn a_background_mount_logs_to_a_file() {
     assert!(!read().contains("s3cret"), "{}", read());
     assert_eq!(running.stderr(), "");
 }
+
+#[test]
+fn a_delayed_connection_mounts_without_a_server() {
+    let ftpfs = Ftpfs::new().args(["-o", "delay_connect"]);
+    let mountpoint = ftpfs.mountpoint().canonicalize().unwrap();
+    let unmount = Unmount(mountpoint.clone());
+    // Nobody listens here.
+    let running = ftpfs.mount("ftp://127.0.0.1:1//").start();
+    poll::until(LIMIT, "the mount", || mount_line(&mountpoint).is_some());
+    assert!(fs::metadata(&mountpoint).unwrap().is_dir());
+    assert!(fs::read_dir(&mountpoint).is_err());
+    poll::until(LIMIT, "the unmount", || unmount.now());
+    assert_eq!(running.end().code, Some(0));
+}
