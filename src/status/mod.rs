@@ -1,1 +1,0 @@
-//! Counters that every room may report to, and that ask nobody.
