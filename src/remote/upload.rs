@@ -229,10 +229,7 @@ impl Upload {
                 }),
                 None => Ok(believed),
             },
-            Err(e) if e.kind() == ErrorKind::NotFound => Err(RemoteError::found(
-                ErrorKind::Incomplete,
-                format!("{}: not there after the upload", self.path),
-            )),
+            Err(e) if e.kind() == ErrorKind::NotFound => Err(self.not_there()),
             Err(_) => {
                 // A drop box: neither may we look at the file nor into the directory.
                 log::warn!(
@@ -242,6 +239,19 @@ impl Upload {
                 Ok(believed)
             }
         }
+    }
+
+    /// Pure-FTPd stores names with a blank at the end or control characters under another name:
+    /// repeating the upload would not help.
+    fn not_there(&self) -> RemoteError {
+        let name = self.path.name();
+        let odd = name.last() == Some(&b' ') || name.iter().any(u8::is_ascii_control);
+        let kind = if odd {
+            ErrorKind::InvalidName
+        } else {
+            ErrorKind::Failed
+        };
+        RemoteError::found(kind, format!("{}: not there after the upload", self.path))
     }
 }
 
