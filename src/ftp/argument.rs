@@ -52,10 +52,10 @@ impl Session {
         &mut self,
         from: &'p RemotePath,
         to: &'p RemotePath,
-    ) -> Result<(Cow<'p, [u8]>, Cow<'p, [u8]>), FtpError> {
+    ) -> Result<[Cow<'p, [u8]>; 2], FtpError> {
         let fits = |path: &[u8]| Command::Rnfr(path).line_length() <= MAX_LINE;
         if fits(from.as_bytes()) && fits(to.as_bytes()) {
-            return Ok((Cow::Borrowed(from.as_bytes()), Cow::Borrowed(to.as_bytes())));
+            return Ok([Cow::Borrowed(from.as_bytes()), Cow::Borrowed(to.as_bytes())]);
         }
         let mut common = from.parent();
         while let Some(dir) = common.as_ref().filter(|dir| !to.starts_with(dir)) {
@@ -71,7 +71,7 @@ impl Session {
             return Err(FtpError::PathTooLong { verb: "RNTO" });
         }
         self.enter(&common)?;
-        Ok((from, to))
+        Ok([from, to])
     }
 }
 

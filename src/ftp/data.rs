@@ -1,5 +1,6 @@
 //! Asking for a data connection: EPSV (RFC 2428), else PASV (RFC 959).
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 
 use super::experience::Passive;
@@ -49,7 +50,10 @@ impl Session {
                 Ok(stream)
             }
             Err(source) => {
-                self.experience().data_connection_failed(data.how);
+                // One that is reset was made; the way to it is good.
+                if source.kind() != ErrorKind::ConnectionReset {
+                    self.experience().data_connection_failed(data.how);
+                }
                 Err(FtpError::NoDataConnection { verb, source })
             }
         }

@@ -166,7 +166,7 @@ impl ReplyReader {
 
     fn take_line(&mut self, verb: &'static str, line: Vec<u8>) -> Result<(), FtpError> {
         let Some(mut reply) = self.open.take() else {
-            return self.begin(verb, line);
+            return self.begin(verb, &line);
         };
         self.open_bytes += line.len() + 1;
         if self.open_bytes > MAX_REPLY {
@@ -189,9 +189,9 @@ impl ReplyReader {
         Ok(())
     }
 
-    fn begin(&mut self, verb: &'static str, line: Vec<u8>) -> Result<(), FtpError> {
+    fn begin(&mut self, verb: &'static str, line: &[u8]) -> Result<(), FtpError> {
         let text = line.get(4..).unwrap_or_default().to_vec();
-        match code_and_mark(&line) {
+        match code_and_mark(line) {
             Some((code, mark)) => {
                 let reply = Reply {
                     code,

@@ -165,7 +165,7 @@ impl Session {
     /// # Errors
     /// Refused; the verb tells which.
     pub fn rename(&mut self, from: &RemotePath, to: &RemotePath) -> Result<(), FtpError> {
-        let (from, to) = self.two_arguments(from, to)?;
+        let [from, to] = self.two_arguments(from, to)?;
         let (from, to) = (Command::Rnfr(&from), Command::Rnto(&to));
         if self.experience.pipelining() == Some(true) {
             self.control.send(&[from, to])?;
@@ -300,9 +300,8 @@ impl Session {
         if self.is_in_step() {
             self.control
                 .set_limit(Some(Instant::now() + Duration::from_secs(1)));
-            if let Err(e) = self.control.send(&[Command::Quit]) {
-                log::debug!("QUIT: {e}");
-            }
+            // Nothing more to lose if it cannot be sent; it is logged where it fails.
+            drop(self.control.send(&[Command::Quit]));
         }
         self.mark_broken();
     }

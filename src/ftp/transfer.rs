@@ -135,7 +135,9 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
             }
             session.control_mut().send(&[command])?;
         }
-        let data = session.complete(data, verb)?;
+        let data = session
+            .complete(data, verb)
+            .map_err(|e| reason_for_no_data(session, verb, e))?;
         if together {
             let restart = session.control_mut().reply("REST")?;
             if restart.is_negative() {
@@ -328,6 +330,23 @@ impl<S: DerefMut<Target = Session>> Drop for Transfer<S> {
             data.abort();
         }
     }
+}
+
+/// A data connection that was reset as soon as it was made: the server may say why.
+fn reason_for_no_data(session: &mut Session, verb: &'static str, error: FtpError) -> FtpError {
+    let reset = matches!(&error, FtpError::NoDataConnection { source, .. }
+        if source.kind() == std::io::ErrorKind::ConnectionReset);
+    if reset {
+        for _ in 0..2 {
+            match session.control_mut().reply_within(verb, REASON) {
+                Ok(reply) if reply.is_preliminary() => {}
+                Ok(reply) if reply.is_negative() => return FtpError::Refused { verb, reply },
+                _ => break,
+            }
+        }
+    }
+    session.mark_broken();
+    error
 }
 
 fn restarted(reply: Reply) -> Result<(), FtpError> {

@@ -20,7 +20,7 @@ const FULL_PAUSE: Duration = Duration::from_millis(300);
 /// What to do next.
 pub(super) enum Step {
     /// Look whether this one is still good.
-    Take(Idle),
+    Take(Box<Idle>),
     /// Open a session; it is already counted.
     LogIn,
 }
@@ -58,7 +58,7 @@ impl Shared {
             }
             if state.queue.front() == Some(&turn.ticket) {
                 if let Some(idle) = state.idle.pop() {
-                    return Ok(Step::Take(idle));
+                    return Ok(Step::Take(Box::new(idle)));
                 }
                 if let Some(said) = &state.refused {
                     return Err(PoolError::RefusedBefore(said.clone()));
@@ -89,7 +89,7 @@ impl Shared {
     }
 
     /// The session, if the server has not ended it and it is not too old.
-    pub(super) fn still_good(&self, idle: Idle) -> Option<Session> {
+    pub(super) fn still_good(&self, idle: Box<Idle>) -> Option<Session> {
         let mut session = idle.session;
         let age = boottime().saturating_sub(idle.since);
         if age <= self.config.last_idle && session.is_alive() {

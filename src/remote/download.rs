@@ -28,7 +28,7 @@ pub struct Download {
 
 #[derive(Debug)]
 enum State {
-    Running(Transfer<Lease>),
+    Running(Box<Transfer<Lease>>),
     /// To be resumed because of this.
     Interrupted(FtpError),
     Ended,
@@ -79,7 +79,7 @@ impl Download {
                 State::Ended => return Ok(0),
                 State::Interrupted(error) => self.resume(error)?,
                 State::Running(mut transfer) => match transfer.read(buf) {
-                    Ok(0) => self.conclude(transfer)?,
+                    Ok(0) => self.conclude(*transfer)?,
                     Ok(count) => {
                         self.failures = 0;
                         self.remote.count_progress();
@@ -171,7 +171,7 @@ impl Download {
             .repeat("RETR", |lease, _| Transfer::retrieve(lease, path, position));
         match transfer {
             Ok(transfer) => {
-                self.state = State::Running(transfer);
+                self.state = State::Running(Box::new(transfer));
                 Ok(())
             }
             // Pure-FTPd, ProFTPD and pyftpdlib refuse offsets beyond the end, where others send

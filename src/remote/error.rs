@@ -233,7 +233,6 @@ fn said(reply: &Reply) -> Option<ErrorKind> {
                 "not a plain file",
                 "not a regular file",
                 "only retrieve regular files",
-                "not retrievable",
             ],
         ),
         (ErrorKind::NotEmpty, &["not empty", "enotempty"]),

@@ -1,8 +1,52 @@
 //! The floors `remote` and `pool`: against real servers, and against scripted ones that fail on cue.
 
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is its failure")]
+#![allow(clippy::print_stdout, reason = "shown when a test fails")]
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod on_servers;
+mod pool;
+mod retry;
+mod transfers;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ftpfs::ftp::{LoginConfig, RemotePath, Secret};
+use ftpfs::net::AddressFamily;
+use ftpfs::pool::PoolConfig;
+use ftpfs::remote::Remote;
+
+use support::scripted::Scripted;
+
+/// For conversations with a scripted server.
+fn login(server: &Scripted) -> LoginConfig {
+    LoginConfig {
+        host: "127.0.0.1".into(),
+        port: server.port(),
+        user: b"me".to_vec(),
+        password: Secret::new("secret"),
+        family: AddressFamily::Any,
+        connect_timeout: Duration::from_secs(10),
+        timeout: Duration::from_secs(10),
+    }
+}
+
+fn pool_of(max_connections: usize) -> PoolConfig {
+    PoolConfig {
+        max_connections,
+        idle: Duration::from_secs(60),
+        last_idle: Duration::from_secs(300),
+    }
+}
+
+fn remote(server: &Scripted, max_connections: usize) -> Arc<Remote> {
+    drop(env_logger::builder().is_test(true).try_init());
+    Remote::delayed(login(server), pool_of(max_connections))
+}
+
+fn path(text: &str) -> RemotePath {
+    RemotePath::parse(text.as_bytes()).unwrap()
+}

@@ -89,7 +89,9 @@ impl Case {
 }
 
 fn pattern(length: usize) -> Vec<u8> {
-    (0..length).map(|n| (n * 7 + n / 251) as u8).collect()
+    (0..length)
+        .map(|n| u8::try_from((n * 7 + n / 251) % 256).unwrap())
+        .collect()
 }
 
 fn for_each(connections: usize, check: impl Fn(&Case)) {

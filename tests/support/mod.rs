@@ -7,4 +7,5 @@
 
 pub mod mounted;
 pub mod poll;
+pub mod scripted;
 pub mod server;

@@ -1,0 +1,268 @@
+//! Sessions: shared, replaced, limited, closed.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+use ftpfs::ftp::LoginConfig;
+use ftpfs::pool::{Lease, Pool, PoolConfig, PoolError, Reclaim};
+use ftpfs::remote::{ErrorKind, Remote};
+
+use crate::support::poll;
+use crate::support::scripted::{Script, Scripted, script};
+use crate::{login, path, pool_of, remote};
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+fn plain() -> Script {
+    script(|c| {
+        c.greet(&[]);
+        c.until_the_end();
+    })
+}
+
+fn soon() -> Instant {
+    Instant::now() + LIMIT
+}
+
+#[test]
+fn one_session_is_enough_for_all() {
+    let server = Scripted::start(vec![script(|c| {
+        c.greet(&[]);
+        for _ in 0..40 {
+            assert!(c.command().unwrap().starts_with("MKD /"));
+            c.send("257 made");
+        }
+        c.until_the_end();
+    })]);
+    let remote = remote(&server, 1);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let remote = &remote;
+            scope.spawn(move || {
+                for n in 0..10 {
+                    remote
+                        .make_directory(&path(&format!("/{thread}-{n}")))
+                        .unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(remote.connections().live, 1);
+    remote.close();
+    let error = remote.make_directory(&path("/late")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Disconnected);
+    server.finish();
+}
+
+#[test]
+fn those_who_wait_are_served_in_turn() {
+    let server = Scripted::start(vec![plain()]);
+    let pool = Pool::new(login(&server), pool_of(1));
+    let held = pool.lease(soon()).unwrap();
+    let order = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for number in 0..3 {
+            let (pool, order) = (&pool, &order);
+            let waiting = Arc::new(Waits::default());
+            pool.set_reclaimer(weak(&waiting));
+            scope.spawn(move || {
+                let lease = pool.lease(soon()).unwrap();
+                order.lock().unwrap().push(number);
+                drop(lease);
+            });
+            // It asks for a session to be given back only once it is in the queue.
+            poll::until(LIMIT, "the next one waits", || {
+                waiting.0.load(Ordering::SeqCst)
+            });
+        }
+        drop(held);
+    });
+    assert_eq!(*order.lock().unwrap(), [0, 1, 2]);
+    drop(pool);
+    server.finish();
+}
+
+#[derive(Default)]
+struct Waits(AtomicBool);
+
+impl Reclaim for Waits {
+    fn reclaim(&self) -> bool {
+        self.0.store(true, Ordering::SeqCst);
+        false
+    }
+}
+
+fn weak<T: Reclaim + 'static>(reclaimer: &Arc<T>) -> Weak<dyn Reclaim> {
+    let weak: Weak<T> = Arc::downgrade(reclaimer);
+    weak
+}
+
+#[test]
+fn idle_holders_are_asked_to_give_back() {
+    struct Holder(Mutex<Option<Lease>>);
+    impl Reclaim for Holder {
+        fn reclaim(&self) -> bool {
+            self.0.lock().unwrap().take().is_some()
+        }
+    }
+    let server = Scripted::start(vec![plain()]);
+    let pool = Pool::new(login(&server), pool_of(1));
+    let holder = Arc::new(Holder(Mutex::new(Some(pool.lease(soon()).unwrap()))));
+    pool.set_reclaimer(weak(&holder));
+    drop(pool.lease(soon()).unwrap());
+    assert!(holder.0.lock().unwrap().is_none());
+    drop(pool);
+    server.finish();
+}
+
+#[test]
+fn waiting_ends_with_a_reason() {
+    let server = Scripted::start(vec![plain()]);
+    let pool = Pool::new(login(&server), pool_of(1));
+    let held = pool.lease(soon()).unwrap();
+    let error = pool
+        .lease(Instant::now() + Duration::from_millis(50))
+        .unwrap_err();
+    assert!(matches!(error, PoolError::TimedOut { allowed: 1, .. }));
+    drop(held);
+    drop(pool);
+    server.finish();
+}
+
+#[test]
+fn a_session_that_died_unused_is_replaced() {
+    let server = Scripted::start(vec![
+        script(|c| {
+            c.greet(&[]);
+            c.answer("MKD /a", "257 made");
+            c.send("421 Timeout.");
+        }),
+        script(|c| {
+            c.greet(&[]);
+            c.answer("MKD /b", "257 made");
+            c.until_the_end();
+        }),
+    ]);
+    let remote = remote(&server, 2);
+    remote.make_directory(&path("/a")).unwrap();
+    remote.make_directory(&path("/b")).unwrap();
+    assert_eq!(remote.connections().live, 1);
+    remote.close();
+    server.finish();
+}
+
+#[test]
+fn a_full_server_lowers_the_limit() {
+    let server = Scripted::start(vec![
+        plain(),
+        script(|c| c.send("421 There are too many connections from your internet address.")),
+    ]);
+    let pool = Pool::new(login(&server), pool_of(6));
+    let first = pool.lease(soon()).unwrap();
+    std::thread::scope(|scope| {
+        let second = scope.spawn(|| pool.lease(soon()));
+        poll::until(LIMIT, "the limit is lowered", || pool.counts().allowed == 1);
+        drop(first);
+        assert!(second.join().unwrap().unwrap().is_reused());
+    });
+    let held = pool.lease(soon()).unwrap();
+    let error = pool
+        .lease(Instant::now() + Duration::from_millis(50))
+        .unwrap_err();
+    assert!(matches!(error, PoolError::ServerFull { allowed: 1 }));
+    drop(held);
+    drop(pool);
+    server.finish();
+}
+
+#[test]
+fn a_server_that_was_full_a_moment_ago_is_asked_again() {
+    let server = Scripted::start(vec![
+        script(|c| c.send("421 Too many users.")),
+        script(|c| {
+            c.greet(&[]);
+            c.answer("MKD /a", "257 made");
+            c.until_the_end();
+        }),
+    ]);
+    let remote = remote(&server, 2);
+    remote.make_directory(&path("/a")).unwrap();
+    remote.close();
+    server.finish();
+}
+
+#[test]
+fn a_refused_password_is_not_tried_again_by_itself() {
+    let refuse = || {
+        script(|c| {
+            c.send("220 ready");
+            c.line();
+            c.send("331 password");
+            c.line();
+            c.send("530 Login incorrect.");
+            assert_eq!(c.line(), None);
+        })
+    };
+    let server = Scripted::start(vec![refuse(), refuse()]);
+    let error = Remote::connect(login(&server), pool_of(2)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LoginRefused);
+    assert_eq!(error.to_string(), "PASS refused: 530 Login incorrect.");
+    let remote = remote(&server, 2);
+    for _ in 0..3 {
+        let error = remote.home().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::LoginRefused);
+    }
+    assert_eq!(server.count("PASS"), 2);
+    server.finish();
+}
+
+#[test]
+fn it_is_tried_again_when_the_user_says_so() {
+    let server = Scripted::start(vec![
+        script(|c| {
+            c.send("220 ready");
+            c.line();
+            c.send("530 no");
+            assert_eq!(c.line(), None);
+        }),
+        plain(),
+    ]);
+    let remote = remote(&server, 2);
+    assert!(remote.home().is_err());
+    remote.forgive();
+    assert!(remote.home().unwrap().is_root());
+    remote.close();
+    server.finish();
+}
+
+#[test]
+fn unused_sessions_are_logged_out() {
+    let server = Scripted::start(vec![plain(), plain()]);
+    let config = PoolConfig {
+        max_connections: 2,
+        idle: Duration::from_millis(50),
+        last_idle: Duration::from_secs(100),
+    };
+    let pool = Pool::new(LoginConfig::clone(&login(&server)), config);
+    let both = (pool.lease(soon()).unwrap(), pool.lease(soon()).unwrap());
+    drop(both);
+    poll::until(LIMIT, "one is closed", || pool.counts().live == 1);
+    poll::until(LIMIT, "with a goodbye", || server.count("QUIT") == 1);
+    drop(pool);
+    poll::until(LIMIT, "the last one too", || server.count("QUIT") == 2);
+    server.finish();
+}
+
+#[test]
+fn a_broken_session_is_not_given_out_again() {
+    let server = Scripted::start(vec![plain(), plain()]);
+    let pool = Pool::new(login(&server), pool_of(2));
+    let mut lease = pool.lease(soon()).unwrap();
+    lease.mark_broken();
+    drop(lease);
+    assert_eq!(pool.counts().live, 0);
+    assert!(!pool.lease(soon()).unwrap().is_reused());
+    drop(pool);
+    server.finish();
+}
