@@ -2,7 +2,6 @@
 
 use std::time::SystemTime;
 
-use super::download::same_version;
 use super::profile::Ability;
 use super::{ErrorKind, FileVersion, Remote, RemoteError};
 use crate::ftp::{FtpError, RemotePath, Session};
@@ -207,7 +206,7 @@ impl Remote {
             size: 0,
             modified: Some(modified),
         };
-        if same_version(&version(time), &version(found)) {
+        if version(time).agrees_with(version(found)) {
             self.profile.learn_proven(Ability::MdtmSet);
             return Ok(Some(()));
         }

@@ -1,7 +1,6 @@
 //! `Download`: the bytes of a file from an offset on; survives a lost connection.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::settle;
 use super::{ErrorKind, FileVersion, Remote, RemoteError};
@@ -153,7 +152,7 @@ impl Download {
         match self.expected {
             Some(expected) => {
                 let found = self.remote.version(&self.path)?;
-                if !same_version(&expected, &found) {
+                if !expected.agrees_with(found) {
                     return Err(self.changed("another version"));
                 }
             }
@@ -203,17 +202,4 @@ impl Drop for Download {
             settle::in_background(transfer.abandon());
         }
     }
-}
-
-/// Sizes and, where both are known, whole seconds are equal.
-pub(super) fn same_version(expected: &FileVersion, found: &FileVersion) -> bool {
-    let seconds = |time: SystemTime| match time.duration_since(UNIX_EPOCH) {
-        Ok(after) => i128::from(after.as_secs()),
-        Err(before) => -i128::from(before.duration().as_secs()) - 1,
-    };
-    let same_time = match (expected.modified, found.modified) {
-        (Some(one), Some(other)) => seconds(one) == seconds(other),
-        _ => true,
-    };
-    expected.size == found.size && same_time
 }

@@ -155,7 +155,7 @@ impl From<PoolError> for RemoteError {
     }
 }
 
-fn meaning(error: &FtpError) -> ErrorKind {
+pub(super) fn meaning(error: &FtpError) -> ErrorKind {
     if error.is_wrong_password() {
         return ErrorKind::LoginRefused;
     }

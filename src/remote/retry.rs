@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Remote, RemoteError};
+use super::error::meaning;
+use super::{ErrorKind, Remote, RemoteError};
 use crate::ftp::FtpError;
 use crate::pool::Lease;
 
@@ -78,5 +79,7 @@ fn deserves_another(error: &FtpError, number: u32, reused: bool) -> bool {
     }
     // 425, 426, and the data connection that failed without a word: once more on a new one.
     // 450 and 451 without a reason say themselves that it may go better the next time.
-    number == 1 && (error.is_data_lost() || matches!(error.code(), Some(450 | 451)))
+    let vague = matches!(error.code(), Some(450 | 451))
+        && matches!(meaning(error), ErrorKind::Busy | ErrorKind::Failed);
+    number == 1 && (error.is_data_lost() || vague)
 }

@@ -77,7 +77,7 @@ impl Case {
             upload.write(piece)?;
         }
         assert_eq!(upload.sent(), data.len() as u64);
-        upload.finish()
+        upload.finish().map(drop)
     }
 
     fn kind<T: std::fmt::Debug>(&self, result: Result<T, RemoteError>) -> ErrorKind {
@@ -339,7 +339,7 @@ fn odd_names_and_long_paths() {
             let upload =
                 Upload::open(&case.remote, &path, UploadMode::Store).and_then(|mut upload| {
                     upload.write(&name)?;
-                    upload.finish()
+                    upload.finish().map(drop)
                 });
             match upload {
                 Ok(()) => stored.push(name),
