@@ -76,7 +76,7 @@ fn all_sources() -> Vec<(String, String, String)> {
 
 /// The code of a file without comments and without its unit tests, which may reach further.
 fn code(text: &str) -> String {
-    let body = text.split("#[cfg(test)]\nmod ").next().unwrap_or(text);
+    let body = text.split("#[cfg(test)]").next().unwrap_or(text);
     body.lines()
         .map(|l| l.split("//").next().unwrap_or(""))
         .collect::<Vec<_>>()

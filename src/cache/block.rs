@@ -159,10 +159,15 @@ fn join(old: &Block, new: Block) -> Block {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::type_complexity,
+    reason = "a table is a tuple of what a case needs"
+)]
 mod tests {
     use super::*;
 
     const A: ContentId = ContentId(1);
+    const BLOCK_BYTES: usize = 128 << 10;
 
     fn known(cache: &BlockCache, offset: u64, length: usize) -> Option<Vec<u8>> {
         cache
@@ -203,7 +208,7 @@ mod tests {
     fn the_oldest_blocks_leave_when_it_is_full() {
         let cache = BlockCache::new(3 * BLOCK);
         for index in 0..4 {
-            cache.insert(A, index * BLOCK, vec![0; BLOCK as usize]);
+            cache.insert(A, index * BLOCK, vec![0; BLOCK_BYTES]);
             assert!(cache.get(A, 0).is_some(), "block 0 was just used");
         }
         assert_eq!(cache.bytes(), 3 * BLOCK);

@@ -18,6 +18,7 @@ mod setattr;
 mod change;
 mod rename;
 mod open;
+mod create;
 mod io;
 mod tidy;
 

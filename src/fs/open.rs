@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use fuser::FopenFlags;
 
-use super::change::{Asked, FRESH, low_bits, new_entry};
+use super::change::{Asked, FRESH};
 use super::open_file::{Handle, OpenFile, OpenState, exact};
-use super::{FsError, FtpFs, Looked, Opened, Wait};
+use super::{FsError, FtpFs, Opened, Wait};
 use crate::cache::{ContentId, Entries, FileReader, Remembered};
 use crate::ftp::RemotePath;
 use crate::ftp::listing::{EntryKind, Precision};
@@ -29,13 +29,12 @@ impl FtpFs {
         if writes {
             self.may_change()?;
         }
-        if let Some(file) = self.open_file(ino)
-            && let Some(writer) = file.writer()
-        {
-            if truncate {
-                writer.truncate(0)?;
+        if let Some((opened, writer)) = self.join_writer(ino, flags) {
+            if truncate && let Err(error) = writer.truncate(0) {
+                self.release(opened.handle);
+                return Err(error.into());
             }
-            return Ok(self.new_handle(&file, flags, FopenFlags::empty()));
+            return Ok(opened);
         }
         let path = self.path(ino)?;
         let (found, age) = self.remembered(ino, &path, wait)?;
@@ -68,62 +67,6 @@ impl FtpFs {
         Ok(self.new_handle(&file, flags, reply))
     }
 
-    /// Creates and opens a plain file; counts a reference. May wait.
-    ///
-    /// # Errors
-    /// EEXIST with `O_EXCL`; EACCES, EINVAL, ENOSPC, EROFS, …
-    pub fn create(
-        self: &Arc<Self>,
-        parent: u64,
-        name: &[u8],
-        mode: u32,
-        flags: i32,
-    ) -> Result<(Looked, Opened), FsError> {
-        self.may_change()?;
-        let path = self.new_path(parent, name)?;
-        let looked = self.lookup(parent, name, Wait::Yes)?;
-        let ino = looked.attr.ino.0;
-        if ino != 0 {
-            // Somebody made it since the kernel looked.
-            let opened = if flags & libc::O_EXCL != 0 {
-                Err(FsError::Errno(libc::EEXIST))
-            } else {
-                self.open(ino, flags, Wait::Yes)
-            };
-            return match opened {
-                Ok(opened) => Ok((looked, opened)),
-                Err(error) => {
-                    self.forget(ino, 1);
-                    Err(error)
-                }
-            };
-        }
-        if flags & libc::O_EXCL != 0 && self.exists_now(&path) {
-            path.parent()
-                .into_iter()
-                .for_each(|dir| self.listings.expire(&dir));
-            return Err(FsError::Errno(libc::EEXIST));
-        }
-        let mode = low_bits(mode);
-        let writer = FileWriter::create(Arc::clone(&self.writing), path.clone(), Some(mode));
-        let writer = writer.map_err(|error| self.explain_write(error, &path))?;
-        let mut entry = new_entry(name, EntryKind::File);
-        entry.mode = Some(mode);
-        if let Some(dir) = path.parent() {
-            self.listings.put(&dir, entry.clone(), None);
-        }
-        let ino = {
-            let mut inodes = self.inodes.lock();
-            let ino = inodes.number(parent, name, EntryKind::File);
-            inodes.remember(ino);
-            ino
-        };
-        let file = self.file_of(ino, |_| OpenFile::new(ino, entry.clone(), None));
-        file.state.lock().writer = Some(writer);
-        let opened = self.new_handle(&file, flags | libc::O_WRONLY, FopenFlags::empty());
-        Ok((self.looked(ino, &entry, Duration::ZERO), opened))
-    }
-
     /// The last descriptor is gone. Never waits; what is still dirty is committed by a worker.
     pub fn release(self: &Arc<Self>, handle: u64) {
         let Some(handle) = self.files.lock().handles.remove(&handle) else {
@@ -152,20 +95,40 @@ impl FtpFs {
 
     /// A job: commits what nobody has open for writing any more.
     fn finish(&self, file: &Arc<OpenFile>) {
-        if let Err(error) = self.commit(file) {
-            let reopened = file.state.lock().writable > 0;
-            if !reopened && let Some(writer) = file.state.lock().writer.take() {
-                let path = self.path_of(file.ino);
-                let name = path
-                    .as_ref()
-                    .map_or_else(|| "a deleted file".into(), |p| p.to_string());
-                log::error!("{name}: not stored: {error}");
-                if let Some(path) = path {
-                    self.files.lock().unsaved.push((path, writer));
-                }
+        loop {
+            if let Err(error) = self.commit(file) {
+                self.keep_unsaved(file, &error);
+            }
+            let state = file.state.lock();
+            let again = state.writable == 0 && state.writer.as_ref().is_some_and(|w| w.is_dirty());
+            drop(state);
+            // Something was changed by name (truncate) while the commit was under way.
+            if !again {
+                break;
             }
         }
         self.retire(file);
+    }
+
+    /// The server did not take it and nobody has it open: the staged copy waits for the end.
+    fn keep_unsaved(&self, file: &Arc<OpenFile>, error: &FsError) {
+        let writer = {
+            let mut state = file.state.lock();
+            if state.writable > 0 {
+                None
+            } else {
+                state.writer.take()
+            }
+        };
+        let Some(writer) = writer else { return };
+        let path = self.path_of(file.ino);
+        let name = path
+            .as_ref()
+            .map_or_else(|| "a deleted file".into(), |p| p.to_string());
+        log::error!("{name}: not stored: {error}");
+        if let Some(path) = path {
+            self.files.lock().unsaved.push((path, writer));
+        }
     }
 
     /// Lets go of a writer that is no longer wanted, and of the file after its last handle.
@@ -199,7 +162,11 @@ impl FtpFs {
     }
 
     /// The open file of an inode, made if there is none. It pins the inode.
-    fn file_of(&self, ino: u64, make: impl FnOnce(u64) -> Arc<OpenFile>) -> Arc<OpenFile> {
+    pub(super) fn file_of(
+        &self,
+        ino: u64,
+        make: impl FnOnce(u64) -> Arc<OpenFile>,
+    ) -> Arc<OpenFile> {
         let mut files = self.files.lock();
         if let Some(file) = files.by_inode.get(&ino) {
             return Arc::clone(file);
@@ -211,8 +178,27 @@ impl FtpFs {
         file
     }
 
-    fn new_handle(&self, file: &Arc<OpenFile>, flags: i32, reply: FopenFlags) -> Opened {
-        let writable = flags & libc::O_ACCMODE != libc::O_RDONLY;
+    /// A handle of a file that is being written, or whose last commit is under way. From here on its
+    /// writer stays.
+    fn join_writer(&self, ino: u64, flags: i32) -> Option<(Opened, Arc<FileWriter>)> {
+        let mut files = self.files.lock();
+        let file = Arc::clone(files.by_inode.get(&ino)?);
+        let mut state = file.state.lock();
+        let writer = Arc::clone(state.writer.as_ref()?);
+        let handle = Handle::new(&file, &mut state, flags);
+        drop(state);
+        let number = self.new_number();
+        files.handles.insert(number, Arc::new(handle));
+        Some((
+            Opened {
+                handle: number,
+                flags: FopenFlags::empty(),
+            },
+            writer,
+        ))
+    }
+
+    pub(super) fn new_handle(&self, file: &Arc<OpenFile>, flags: i32, reply: FopenFlags) -> Opened {
         let number = self.new_number();
         let mut files = self.files.lock();
         // A release may have retired it since it was looked up.
@@ -221,21 +207,8 @@ impl FtpFs {
             Arc::clone(file)
         });
         let file = Arc::clone(known);
-        let mut state = file.state.lock();
-        state.handles += 1;
-        state.writable += u32::from(writable);
-        let append = flags & libc::O_APPEND != 0;
-        let epoch = state.epoch;
-        drop(state);
-        files.handles.insert(
-            number,
-            Arc::new(Handle {
-                file,
-                writable,
-                append,
-                epoch,
-            }),
-        );
+        let handle = Handle::new(&file, &mut file.state.lock(), flags);
+        files.handles.insert(number, Arc::new(handle));
         Opened {
             handle: number,
             flags: reply,
@@ -433,15 +406,6 @@ impl FtpFs {
         let reader = self.new_reader(path, ContentId(self.new_number()), state.version);
         state.reader = Some(Arc::clone(&reader));
         Ok(reader)
-    }
-
-    /// Whether the name is taken, by a look of this moment: for `O_EXCL`.
-    fn exists_now(&self, path: &RemotePath) -> bool {
-        let look = |entries: &Entries, _| entries.contains_key(path.name());
-        let fresh = path
-            .parent()
-            .and_then(|dir| self.listings.peek(&dir, FRESH, look));
-        fresh.unwrap_or_else(|| self.remote.version(path).is_ok())
     }
 
     pub(super) fn explain_write(&self, error: WriteError, path: &RemotePath) -> FsError {

@@ -57,6 +57,22 @@ pub(super) struct OpenState {
     pub(super) nameless: bool,
 }
 
+impl Handle {
+    /// Counted in the file's state, which the caller has locked.
+    pub(super) fn new(file: &Arc<OpenFile>, state: &mut OpenState, flags: i32) -> Self {
+        let writable = flags & libc::O_ACCMODE != libc::O_RDONLY;
+        state.handles += 1;
+        state.writable += u32::from(writable);
+        let append = flags & libc::O_APPEND != 0;
+        Self {
+            file: Arc::clone(file),
+            writable,
+            append,
+            epoch: state.epoch,
+        }
+    }
+}
+
 impl OpenFile {
     pub(super) fn new(ino: u64, entry: Entry, version: Option<FileVersion>) -> Arc<Self> {
         let state = OpenState {

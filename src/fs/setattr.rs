@@ -42,14 +42,20 @@ impl FtpFs {
             return Err(FsError::Errno(libc::EISDIR));
         }
         let open = self.open_file(ino);
-        if let Some(writer) = open.as_ref().and_then(|file| file.writer()) {
-            return Ok(writer.truncate(size)?);
-        }
-        let writable = open
-            .as_ref()
-            .is_some_and(|file| file.state.lock().writable > 0);
-        if let (true, Some(file)) = (writable, &open) {
-            return Ok(self.writer_of(file)?.truncate(size)?);
+        if let Some(file) = &open {
+            // Under the lock, so that a writer which is about to go does not take the change with it.
+            let state = file.state.lock();
+            if let Some(writer) = &state.writer {
+                writer.truncate(size)?;
+                let commits = state.writable == 0;
+                drop(state);
+                return if commits { self.commit(file) } else { Ok(()) };
+            }
+            let writable = state.writable > 0;
+            drop(state);
+            if writable {
+                return Ok(self.writer_of(file)?.truncate(size)?);
+            }
         }
         let opened = self.open(ino, libc::O_WRONLY, Wait::Yes)?;
         let committed = self.handle(opened.handle).and_then(|handle| {

@@ -186,9 +186,15 @@ impl Pool {
         }
     }
 
-    /// Whether somebody waits for a session.
+    /// Whether somebody waits for a session and none is to be had.
     pub fn is_contended(&self) -> bool {
-        !self.shared.state.lock().queue.is_empty()
+        let state = self.shared.state.lock();
+        !state.queue.is_empty() && state.idle.is_empty() && state.live >= state.allowed
+    }
+
+    /// Asks those who hold sessions in vain to give one back.
+    pub fn reclaim(&self) {
+        self.shared.reclaim();
     }
 
     /// Logs the unused sessions out, and each other one when it comes back. No session is given

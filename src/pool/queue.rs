@@ -160,7 +160,7 @@ impl Shared {
         }
     }
 
-    fn reclaim(&self) {
+    pub(super) fn reclaim(&self) {
         let reclaimer = self.reclaimer.lock().clone();
         if let Some(reclaimer) = reclaimer.and_then(|weak| weak.upgrade()) {
             reclaimer.reclaim();

@@ -6,6 +6,7 @@ mod retry;
 mod settle;
 mod download;
 mod upload;
+mod slot;
 mod temporary;
 mod list;
 mod zone;
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub use download::Download;
 pub use error::{ErrorKind, RemoteError};
 pub use list::Listing;
+pub use slot::UploadSlot;
 pub use temporary::TemporaryNames;
 pub use upload::{Upload, UploadMode};
 
@@ -65,6 +67,7 @@ pub struct Remote {
     /// Uploads whose bytes are all sent and whose final reply is still out.
     awaiting_final: AtomicUsize,
     begun: Instant,
+    slots: slot::Slots,
 }
 
 impl Remote {
@@ -90,6 +93,7 @@ impl Remote {
             progress: AtomicU64::new(0),
             awaiting_final: AtomicUsize::new(0),
             begun: Instant::now(),
+            slots: slot::Slots::default(),
         })
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::profile::Ability;
 use super::settle;
-use super::{ErrorKind, FileVersion, Remote, RemoteError};
+use super::{ErrorKind, FileVersion, Remote, RemoteError, UploadSlot};
 use crate::ftp::{FtpError, RemotePath, Transfer};
 use crate::pool::Lease;
 
@@ -49,18 +49,32 @@ pub struct Upload {
     remote: Arc<Remote>,
     path: RemotePath,
     mode: UploadMode,
+    _slot: UploadSlot,
     /// `None` once it is over.
     transfer: Option<Transfer<Lease>>,
     sent: u64,
 }
 
 impl Upload {
+    /// As [`Upload::open_in`], waiting for a slot as long as other transfers get on.
+    ///
+    /// # Errors
+    /// As there, and `TimedOut`.
+    pub fn open(
+        remote: &Arc<Remote>,
+        path: &RemotePath,
+        mode: UploadMode,
+    ) -> Result<Self, RemoteError> {
+        Self::open_in(remote.upload_slot()?, remote, path, mode)
+    }
+
     /// Sends the command and waits for the server's 1xx, so that a refusal is known here. Before
     /// any byte is sent a lost or stale session is replaced and the command repeated.
     ///
     /// # Errors
     /// `Denied`, `NoSpace`, `IsDirectory`, `Unsupported` (APPE not allowed), `Refused`, …
-    pub fn open(
+    pub fn open_in(
+        slot: UploadSlot,
         remote: &Arc<Remote>,
         path: &RemotePath,
         mode: UploadMode,
@@ -94,6 +108,7 @@ impl Upload {
             remote: Arc::clone(remote),
             path: path.clone(),
             mode,
+            _slot: slot,
             transfer: Some(transfer),
             sent: 0,
         })

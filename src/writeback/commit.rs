@@ -20,6 +20,8 @@ pub(super) enum Way {
     Append,
     /// Only the ranges that changed, where the server can.
     Patch,
+    /// No content: a mode or a time that was set meanwhile.
+    Attributes,
 }
 
 /// What was taken out of the state for one commit.
@@ -85,6 +87,10 @@ impl FileWriter {
             Way::Append => self.append_dirty(stream, &snapshot),
             Way::Patch => self.patch_dirty(stream, &snapshot),
             Way::Whole => self.store_whole(stream, &snapshot),
+            Way::Attributes => snapshot
+                .base
+                .map(|base| (base, false))
+                .ok_or(WriteError::Conflict),
         };
         let outcome = outcome.and_then(|(version, is_new)| {
             self.finish(&snapshot, version, is_new).map_err(Into::into)
@@ -109,10 +115,9 @@ impl FileWriter {
         if !state.is_dirty() {
             return None;
         }
-        let way = if self.context.policy == UploadPolicy::Atomic {
-            Way::Whole
-        } else {
-            state.way()
+        let way = match state.way() {
+            Way::Append | Way::Patch if self.context.policy == UploadPolicy::Atomic => Way::Whole,
+            way => way,
         };
         Some(Snapshot {
             path: state.path.clone(),
@@ -219,7 +224,7 @@ impl FileWriter {
         if partial {
             self.check_base(&snapshot.path, snapshot.base)?;
         }
-        self.open_upload(stream)?;
+        self.need_upload(stream)?;
         self.send_while(stream, |state| state.sent < snapshot.size && !state.spoiled)?;
         let spoiled = {
             let state = self.state.lock();
@@ -228,7 +233,7 @@ impl FileWriter {
         if spoiled {
             // Another handle wrote in front of what was sent: once more, all at once.
             self.give_up(stream);
-            self.open_upload(stream)?;
+            self.need_upload(stream)?;
             self.state.lock().sent = snapshot.size;
         }
         let Some(mut sending) = stream.upload.take() else {
@@ -248,6 +253,15 @@ impl FileWriter {
             self.rename_over(stream, snapshot, partial)?;
         }
         Ok((version, was_new || sending.beside))
+    }
+
+    /// An upload of the whole content: the one that chased, or a new one.
+    fn need_upload(&self, stream: &mut Stream) -> Result<(), WriteError> {
+        if stream.upload.is_some() && !self.state.lock().spoiled {
+            return Ok(());
+        }
+        self.give_up(stream);
+        self.open_upload(stream, self.context.remote.upload_slot()?)
     }
 
     fn rename_over(
@@ -305,6 +319,7 @@ impl FileWriter {
         let mut state = self.state.lock();
         state.base = Some(version);
         state.resized = state.size < version.size;
+        state.chased_in_vain = false;
         state.base_valid = version.size.min(state.size);
         if state.set_modified == snapshot.set_modified {
             state.set_modified = None;
@@ -351,7 +366,9 @@ impl FileWriter {
                 }
             }
         }
-        self.state.lock().mode_pending = false;
+        let mut state = self.state.lock();
+        // Another one may have been asked for meanwhile: that is for the next commit.
+        state.mode_pending &= state.mode != Some(wanted);
         Ok(Some(wanted))
     }
 

@@ -12,6 +12,9 @@ const RANGE_COST: u64 = 256 << 10;
 impl State {
     /// The cheapest way that loses nothing.
     pub(super) fn way(&self) -> Way {
+        if !self.is_content_dirty() {
+            return Way::Attributes;
+        }
         let Some(base) = self.base else {
             return Way::Whole;
         };
@@ -106,6 +109,10 @@ impl FileWriter {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::single_range_in_vec_init,
+    reason = "sets of one range are meant"
+)]
 mod tests {
     use super::*;
     use crate::ftp::RemotePath;
@@ -137,6 +144,7 @@ mod tests {
             sent: 0,
             spoiled: false,
             chasing: false,
+            chased_in_vain: false,
             modified: SystemTime::now(),
             set_modified: None,
             mode: None,

@@ -94,6 +94,10 @@ impl ByteRanges {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::single_range_in_vec_init,
+    reason = "sets of one range are meant"
+)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
@@ -131,17 +135,18 @@ mod tests {
         ) {
             let mut set = ByteRanges::default();
             let mut flags = [false; 96];
+            let index = |n: u64| usize::try_from(n).unwrap();
             for (insert, at, len) in ops {
                 if insert {
                     set.insert(at..at + len);
-                    (at..at + len).for_each(|i| flags[i as usize] = true);
+                    (at..at + len).for_each(|i| flags[index(i)] = true);
                 } else {
                     set.truncate(at);
-                    (at..96).for_each(|i| flags[i as usize] = false);
+                    (at..96).for_each(|i| flags[index(i)] = false);
                 }
             }
             let missing: Vec<u64> = set.missing(ask..ask + length).into_iter().flatten().collect();
-            let expected: Vec<u64> = (ask..ask + length).filter(|i| !flags[*i as usize]).collect();
+            let expected: Vec<u64> = (ask..ask + length).filter(|i| !flags[index(*i)]).collect();
             prop_assert_eq!(missing, expected);
             let front = flags.iter().position(|f| !f).unwrap_or(96) as u64;
             prop_assert_eq!(set.front(), front);

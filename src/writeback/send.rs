@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use super::writer::{FileWriter, Sending, State, Stream};
 use super::{UploadPolicy, WriteError};
-use crate::remote::{Download, ErrorKind, RemoteError, Upload, UploadMode};
+use crate::ftp::RemotePath;
+use crate::remote::{Download, ErrorKind, RemoteError, Upload, UploadMode, UploadSlot};
 
 /// Bytes that are read from staging and sent at a time.
 const PIECE: u64 = 1 << 20;
@@ -19,25 +20,43 @@ impl FileWriter {
     /// A job: sends what is staged at the front, then rests.
     pub(super) fn chase(&self) {
         let mut stream = self.stream.lock();
-        let more = |state: &State| state.can_chase() && state.chaseable() > 0;
-        let outcome = if more(&self.state.lock()) {
-            self.open_upload(&mut stream)
-                .and_then(|()| self.send_while(&mut stream, more))
+        let remote = &self.context.remote;
+        let more =
+            |state: &State| state.can_chase() && state.chaseable() > 0 && !remote.is_contended();
+        let wanted = more(&self.state.lock());
+        let slot = if wanted && stream.upload.is_none() {
+            remote.try_upload_slot()
         } else {
-            Ok(())
+            None
         };
+        let opened = slot.map_or(Ok(()), |slot| self.open_upload(&mut stream, slot));
+        let outcome = opened.and_then(|()| self.send_while(&mut stream, more));
         self.state.lock().chasing = false;
         if let Err(error) = outcome {
             // The commit tries again from staging, and its failure is the program's to know.
             log::debug!("an upload beside the writing program ended early: {error}");
-            self.give_up(&mut stream);
-        } else if self.context.remote.is_contended() {
-            self.give_up(&mut stream);
+            self.leave_to_commit(&mut stream);
+        } else if remote.is_contended() {
+            self.leave_to_commit(&mut stream);
         }
     }
 
+    /// Ends what is on the line, and chases no more before the next commit. Returns whether a session was
+    /// given back.
+    pub(super) fn leave_to_commit(&self, stream: &mut Stream) -> bool {
+        let given = self.give_up(stream);
+        if given {
+            self.state.lock().chased_in_vain = true;
+        }
+        given
+    }
+
     /// Begins an upload of the whole content, unless one is under way that can go on.
-    pub(super) fn open_upload(&self, stream: &mut Stream) -> Result<(), WriteError> {
+    pub(super) fn open_upload(
+        &self,
+        stream: &mut Stream,
+        slot: UploadSlot,
+    ) -> Result<(), WriteError> {
         let (path, beside) = {
             let state = self.state.lock();
             if stream.upload.is_some() && !state.spoiled {
@@ -49,7 +68,7 @@ impl FileWriter {
         let upload = if beside {
             let temporary = self.context.temporary.beside(&path);
             let name = stream.temporary.get_or_insert(temporary).clone();
-            match Upload::open(&self.context.remote, &name, UploadMode::Store) {
+            match self.open_at(&name, slot) {
                 Ok(upload) => Sending {
                     upload,
                     beside: true,
@@ -57,20 +76,24 @@ impl FileWriter {
                 Err(error) if refuses_the_name(&error) && self.may_go_in_place() => {
                     log::info!("{path}: {error}; storing it in place instead of {name}");
                     stream.temporary = None;
-                    self.in_place(&path)?
+                    self.in_place(&path, self.context.remote.upload_slot()?)?
                 }
                 Err(error) => return Err(error.into()),
             }
         } else {
-            self.in_place(&path)?
+            self.in_place(&path, slot)?
         };
         stream.upload = Some(upload);
         stream.used = Instant::now();
         Ok(())
     }
 
-    fn in_place(&self, path: &crate::ftp::RemotePath) -> Result<Sending, WriteError> {
-        let upload = Upload::open(&self.context.remote, path, UploadMode::Store)?;
+    fn open_at(&self, path: &RemotePath, slot: UploadSlot) -> Result<Upload, RemoteError> {
+        Upload::open_in(slot, &self.context.remote, path, UploadMode::Store)
+    }
+
+    fn in_place(&self, path: &RemotePath, slot: UploadSlot) -> Result<Sending, WriteError> {
+        let upload = self.open_at(path, slot)?;
         // The old content is gone from now on; all of the new one is staged.
         let mut state = self.state.lock();
         (state.base, state.base_valid) = (None, 0);

@@ -99,6 +99,9 @@ pub(super) struct State {
     pub(super) spoiled: bool,
     /// A chase runs or is queued.
     pub(super) chasing: bool,
+    /// An upload was given up once, for others or for its age: the next one is the commit's. Chasing
+    /// anew would send the same bytes again and again.
+    pub(super) chased_in_vain: bool,
     /// When the content last changed, or was said to have changed.
     pub(super) modified: SystemTime,
     /// A time that was set (utimens) after the last write and has to follow the upload.
@@ -148,6 +151,7 @@ impl FileWriter {
             sent: 0,
             spoiled: false,
             chasing: false,
+            chased_in_vain: false,
             modified: base
                 .and_then(|b| b.modified)
                 .unwrap_or_else(SystemTime::now),
@@ -201,13 +205,17 @@ impl FileWriter {
         Ok(Self::with(context, path, Some(base), mode)?)
     }
 
-    /// Asks the server whether the content may be stored, by beginning to. May wait.
+    /// Asks the server whether the content may be stored, by beginning to. While so many others upload
+    /// that there is no place, that is left to the commit. May wait.
     ///
     /// # Errors
     /// The server's refusal.
     pub fn begin(&self) -> Result<(), WriteError> {
         let mut stream = self.stream.lock();
-        self.open_upload(&mut stream)
+        match self.context.remote.try_upload_slot() {
+            Some(slot) => self.open_upload(&mut stream, slot),
+            None => Ok(()),
+        }
     }
 
     /// Bytes of the file as it is now.
@@ -338,14 +346,14 @@ impl FileWriter {
     pub fn reclaim(&self) -> bool {
         self.stream
             .try_lock()
-            .is_some_and(|mut stream| self.give_up(&mut stream))
+            .is_some_and(|mut stream| self.leave_to_commit(&mut stream))
     }
 
     /// Gives the session back if its stream has rested for longer than `rest`. Never waits.
     pub fn reclaim_if_older(&self, rest: Duration) -> bool {
-        self.stream
-            .try_lock()
-            .is_some_and(|mut stream| stream.used.elapsed() > rest && self.give_up(&mut stream))
+        self.stream.try_lock().is_some_and(|mut stream| {
+            stream.used.elapsed() > rest && self.leave_to_commit(&mut stream)
+        })
     }
 
     fn chase_if_worth_it(self: &Arc<Self>, state: &mut State) {
@@ -359,12 +367,18 @@ impl FileWriter {
 
 impl State {
     pub(super) fn is_dirty(&self) -> bool {
-        !self.discarded && (self.base.is_none() || self.resized || !self.dirty.is_empty())
+        !self.discarded
+            && (self.is_content_dirty() || self.mode_pending || self.set_modified.is_some())
+    }
+
+    /// Whether the server lacks bytes; else it may still lack a mode or a time.
+    pub(super) fn is_content_dirty(&self) -> bool {
+        self.base.is_none() || self.resized || !self.dirty.is_empty()
     }
 
     /// Nothing of the old content is needed, so the front can be sent while the rest is written.
     pub(super) fn can_chase(&self) -> bool {
-        !self.discarded && !self.spoiled && self.base_valid == 0
+        !self.discarded && !self.spoiled && !self.chased_in_vain && self.base_valid == 0
     }
 
     /// Bytes at the front that are staged and not sent.

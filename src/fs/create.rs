@@ -1,0 +1,127 @@
+//! Creating files.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fuser::FopenFlags;
+
+use super::change::{FRESH, low_bits, new_entry};
+use super::open_file::{OpenFile, exact};
+use super::{FsError, FtpFs, Looked, Opened, Wait};
+use crate::cache::Entries;
+use crate::ftp::RemotePath;
+use crate::ftp::listing::{Entry, EntryKind};
+use crate::remote::FileVersion;
+use crate::writeback::FileWriter;
+
+impl FtpFs {
+    /// Creates and opens a plain file; counts a reference. May wait.
+    ///
+    /// # Errors
+    /// EEXIST with `O_EXCL`; EACCES, EINVAL, ENOSPC, EROFS, …
+    pub fn create(
+        self: &Arc<Self>,
+        parent: u64,
+        name: &[u8],
+        mode: u32,
+        flags: i32,
+    ) -> Result<(Looked, Opened), FsError> {
+        self.may_change()?;
+        let path = self.new_path(parent, name)?;
+        let looked = self.lookup(parent, name, Wait::Yes)?;
+        if looked.attr.ino.0 != 0 {
+            return self.open_existing(looked, flags);
+        }
+        // STOR takes the old content away: where that was not asked for, a listing is not enough.
+        let careful = flags & libc::O_EXCL != 0 || flags & libc::O_TRUNC == 0;
+        if careful && let Some(version) = self.made_by_others(&path) {
+            let looked = self.lookup_unlisted(parent, &path, version)?;
+            return self.open_existing(looked, flags);
+        }
+        let mode = low_bits(mode);
+        let writer = FileWriter::create(Arc::clone(&self.writing), path.clone(), Some(mode));
+        let writer = writer.map_err(|error| self.explain_write(error, &path))?;
+        let entry = Entry {
+            mode: Some(mode),
+            ..new_entry(name, EntryKind::File)
+        };
+        if let Some(dir) = path.parent() {
+            self.listings.put(&dir, entry.clone(), None);
+        }
+        let ino = {
+            let mut inodes = self.inodes.lock();
+            let ino = inodes.number(parent, name, EntryKind::File);
+            inodes.remember(ino);
+            ino
+        };
+        let file = self.file_of(ino, |_| OpenFile::new(ino, entry.clone(), None));
+        file.state.lock().writer = Some(writer);
+        let opened = self.new_handle(&file, flags | libc::O_WRONLY, FopenFlags::empty());
+        Ok((self.looked(ino, &entry, Duration::ZERO), opened))
+    }
+
+    /// Somebody made it since the kernel looked.
+    fn open_existing(
+        self: &Arc<Self>,
+        looked: Looked,
+        flags: i32,
+    ) -> Result<(Looked, Opened), FsError> {
+        let ino = looked.attr.ino.0;
+        let opened = if flags & libc::O_EXCL != 0 {
+            Err(FsError::Errno(libc::EEXIST))
+        } else {
+            self.open(ino, flags, Wait::Yes)
+        };
+        match opened {
+            Ok(opened) => Ok((looked, opened)),
+            Err(error) => {
+                self.forget(ino, 1);
+                Err(error)
+            }
+        }
+    }
+
+    /// What is there under a name that an older listing does not have.
+    fn made_by_others(&self, path: &RemotePath) -> Option<FileVersion> {
+        let look = |entries: &Entries, _| entries.contains_key(path.name());
+        let fresh = path
+            .parent()
+            .and_then(|dir| self.listings.peek(&dir, FRESH, look));
+        if fresh == Some(false) {
+            None
+        } else {
+            self.remote.version(path).ok()
+        }
+    }
+
+    fn lookup_unlisted(
+        &self,
+        parent: u64,
+        path: &RemotePath,
+        version: FileVersion,
+    ) -> Result<Looked, FsError> {
+        let Some(dir) = path.parent() else {
+            return Err(FsError::Errno(libc::EISDIR));
+        };
+        self.listings.expire(&dir);
+        let looked = self.lookup(parent, path.name(), Wait::Yes)?;
+        if looked.attr.ino.0 != 0 {
+            return Ok(looked);
+        }
+        // The server has it and does not list it.
+        let size = Some(version.size);
+        let modified = version.modified.map(exact);
+        let entry = Entry {
+            size,
+            modified,
+            ..new_entry(path.name(), EntryKind::File)
+        };
+        self.listings.put(&dir, entry, None);
+        let looked = self.lookup(parent, path.name(), Wait::Yes)?;
+        if looked.attr.ino.0 == 0 {
+            Err(FsError::Errno(libc::EEXIST))
+        } else {
+            Ok(looked)
+        }
+    }
+}
