@@ -1,5 +1,10 @@
 //! The floors of the house: which room may name which, and how large a file may be.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a failed step of a test is a failed test"
+)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -96,6 +96,7 @@ impl ByteRanges {
 #[cfg(test)]
 #[allow(
     clippy::single_range_in_vec_init,
+    clippy::type_complexity,
     reason = "sets of one range are meant"
 )]
 mod tests {

@@ -1,5 +1,10 @@
 //! The program as a user meets it: messages, exit status, and passwords that are never shown.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a failed step of a test is a failed test"
+)]
+
 #[path = "../support/poll.rs"]
 #[allow(
     dead_code,
