@@ -25,8 +25,8 @@ pub enum ListCommand {
 /// A data transfer in progress.
 ///
 /// While data flows no second command can be sent, because nobody holds the session. It comes back
-/// from [`Transfer::finish`] with the final reply. Dropped unfinished, the data connection is reset
-/// and the session is broken: forgetting is safe.
+/// from [`Transfer::finish`] with the final reply. Dropped before that, the data connection is
+/// reset and the session is broken: forgetting is safe.
 #[derive(Debug)]
 pub struct Transfer<S: DerefMut<Target = Session>> {
     session: Option<S>,
@@ -323,7 +323,10 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
 
 impl<S: DerefMut<Target = Session>> Drop for Transfer<S> {
     fn drop(&mut self) {
-        if let Some(session) = &mut self.session {
+        // In step, the final reply was read already: a refusal that ended the transfer.
+        if let Some(session) = &mut self.session
+            && !session.is_in_step()
+        {
             session.mark_broken();
         }
         if let Some(data) = self.data.take() {
