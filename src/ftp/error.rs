@@ -156,11 +156,17 @@ impl FtpError {
         }
     }
 
-    /// User or password were refused for good: trying again may lock the account.
+    /// User or password were refused (530, or 535 of RFC 4217): trying again may lock the account.
+    /// vsftpd answers PASS with 500 when it cannot do its own work; that is no verdict.
     pub fn is_wrong_password(&self) -> bool {
         matches!(self, Self::Refused { verb, .. } if is_login_verb(verb))
-            && matches!(self.code(), Some(500..=599))
+            && matches!(self.code(), Some(530 | 535))
             && !self.is_too_many_connections()
+    }
+
+    /// The server refused to let us in, for whatever reason.
+    pub fn is_login_refused(&self) -> bool {
+        matches!(self, Self::Refused { verb, .. } if is_login_verb(verb))
     }
 
     pub(super) fn from_control(verb: &'static str, error: io::Error) -> Self {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::control::{ControlConnection, GREETING};
 use super::{Command, Experience, Features, FtpError, RemotePath, Reply};
@@ -58,6 +58,9 @@ pub(super) fn log_in(
     experience: &Experience,
 ) -> Result<(ControlConnection, Arc<Features>), FtpError> {
     let mut control = ControlConnection::connect(config)?;
+    // All its replies together: a server that drips must not hold us up for each of them.
+    let limit = Instant::now().checked_add(config.connect_timeout + config.timeout);
+    control.set_limit(limit);
     read_greeting(&mut control)?;
     let features = match experience.features() {
         Some(known) if experience.pipelining() == Some(true) => {
@@ -67,6 +70,7 @@ pub(super) fn log_in(
         }
         known => log_in_step_by_step(&mut control, config, known, experience)?,
     };
+    control.set_limit(None);
     log::debug!("[{}] logged in", control.number());
     Ok((control, features))
 }

@@ -160,12 +160,18 @@ impl Pool {
                         return Ok(Lease::new(session, Arc::clone(&self.shared), true));
                     }
                 }
-                Step::LogIn => match Session::open(&self.shared.login, &self.shared.experience) {
-                    Ok(session) => {
-                        return Ok(Lease::new(session, Arc::clone(&self.shared), false));
+                Step::LogIn(place) => {
+                    match Session::open(&self.shared.login, &self.shared.experience) {
+                        Ok(session) => {
+                            place.taken();
+                            return Ok(Lease::new(session, Arc::clone(&self.shared), false));
+                        }
+                        Err(error) => {
+                            drop(place);
+                            self.shared.login_failed(error, patience)?;
+                        }
                     }
-                    Err(e) => self.shared.login_failed(e, patience)?,
-                },
+                }
             }
             first_in_line = true;
         }

@@ -1,5 +1,6 @@
 //! Whose turn it is, and what he gets: an unused session, the right to log in, or a wait.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::MutexGuard;
@@ -22,7 +23,25 @@ pub(super) enum Step {
     /// Look whether this one is still good.
     Take(Box<Idle>),
     /// Open a session; it is already counted.
-    LogIn,
+    LogIn(Place),
+}
+
+/// The right to one more session: given back on drop, unless a session has taken it.
+pub(super) struct Place(Option<Arc<Shared>>);
+
+impl Place {
+    /// A session lives in it now, and gives it back when it ends.
+    pub(super) fn taken(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.take() {
+            shared.one_less();
+        }
+    }
 }
 
 /// A place in the queue, left on drop.
@@ -43,7 +62,7 @@ impl Drop for Turn<'_> {
 impl Shared {
     /// Waits for its turn and for a session or the right to open one.
     pub(super) fn next_step(
-        &self,
+        self: &Arc<Self>,
         first_in_line: bool,
         deadline: Instant,
     ) -> Result<Step, PoolError> {
@@ -66,7 +85,7 @@ impl Shared {
                 self.raise_if_due(&mut state);
                 if state.live < state.allowed {
                     state.live += 1;
-                    return Ok(Step::LogIn);
+                    return Ok(Step::LogIn(Place(Some(Arc::clone(self)))));
                 }
             }
             let now = Instant::now();
@@ -105,7 +124,6 @@ impl Shared {
     /// Decides what follows from a failed login: wait and try again, or give up.
     pub(super) fn login_failed(&self, error: FtpError, patience: Instant) -> Result<(), PoolError> {
         let mut state = self.state.lock();
-        state.live -= 1;
         let others = state.live;
         if error.is_too_many_connections() && others > 0 {
             state.allowed = others;

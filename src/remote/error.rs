@@ -156,7 +156,7 @@ impl From<PoolError> for RemoteError {
 }
 
 pub(super) fn meaning(error: &FtpError) -> ErrorKind {
-    if error.is_wrong_password() {
+    if error.is_login_refused() && !error.is_too_many_connections() {
         return ErrorKind::LoginRefused;
     }
     match error {
@@ -173,7 +173,7 @@ pub(super) fn meaning(error: &FtpError) -> ErrorKind {
         FtpError::Refused { .. } if error.is_too_many_connections() => {
             ErrorKind::TooManyConnections
         }
-        FtpError::Refused { verb, reply } => refusal(verb, reply),
+        FtpError::Refused { reply, .. } => refusal(reply),
         FtpError::Protocol { .. } | FtpError::TooLarge { .. } => ErrorKind::Protocol,
         FtpError::PathTooLong { .. } => ErrorKind::NameTooLong,
         FtpError::InvalidArgument(_) => ErrorKind::InvalidName,
@@ -183,7 +183,7 @@ pub(super) fn meaning(error: &FtpError) -> ErrorKind {
 }
 
 /// First the code, where it leaves no doubt; then the words; then what is left of the code.
-fn refusal(verb: &str, reply: &Reply) -> ErrorKind {
+fn refusal(reply: &Reply) -> ErrorKind {
     let quota = || reply.mentions(&["quota", "exceeded storage"]);
     match reply.code() {
         425 | 426 => ErrorKind::Disconnected,
@@ -191,10 +191,8 @@ fn refusal(verb: &str, reply: &Reply) -> ErrorKind {
         452 | 552 => ErrorKind::NoSpace,
         // ProFTPD without AllowStoreRestart says 451, as if it were temporary.
         451 if reply.mentions(&["append/restart not permitted"]) => ErrorKind::Unsupported,
-        332 => ErrorKind::LoginRefused,
         503 | 522 => ErrorKind::Protocol,
         500 | 502 | 504 => ErrorKind::Unsupported,
-        530 if matches!(verb, "connect" | "USER" | "PASS") => ErrorKind::LoginRefused,
         530 | 532 | 534 | 535 | 536 => ErrorKind::Denied,
         code => said(reply).unwrap_or(match code {
             450 => ErrorKind::Busy,
@@ -290,6 +288,12 @@ mod tests {
             ("RETR", 550, "Failed to open file.", K::Refused),
             ("DELE", 550, "Permission denied.", K::Denied),
             ("PASS", 530, "Login incorrect.", K::LoginRefused),
+            (
+                "PASS",
+                500,
+                "OOPS: vsftpd: refusing to run with writable root inside chroot()",
+                K::LoginRefused,
+            ),
             // ProFTPD
             ("RETR", 550, "a: No such file or directory", K::NotFound),
             ("RMD", 550, "d: Directory not empty", K::NotEmpty),

@@ -248,7 +248,7 @@ fn first_of_each_name(dir: &RemotePath, mut entries: Vec<Entry>) -> Vec<Entry> {
     entries.retain(|_| keep.next().unwrap_or(true));
     if entries.len() < before {
         let more = before - entries.len();
-        log::warn!("{dir}: {more} names are listed twice; the first of each counts");
+        log::debug!("{dir}: {more} names are listed twice; the first of each counts");
     }
     entries
 }

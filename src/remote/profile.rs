@@ -64,7 +64,7 @@ impl ServerProfile {
     pub(super) fn learn_lack(&self, ability: Ability) {
         let before = self.lacking.fetch_or(bit(ability), Ordering::Relaxed);
         if before & bit(ability) == 0 {
-            log::info!("the server has no {ability:?}; not asking again");
+            log::debug!("the server has no {ability:?}; not asking again");
         }
     }
 

@@ -311,8 +311,11 @@ fn attributes() {
         for (n, found) in (0..250_u32).zip(&times) {
             assert_eq!(*found, Some(base + n * Duration::from_secs(7)), "{n}");
         }
-        // Once more, now that the server's habits are known, with a fresh login.
+        // Once more, now that the server's habits are known, on another session.
+        let first = Download::open(&case.remote, &path, 0, None).unwrap();
         assert_eq!(case.remote.modified_times(&paths).unwrap(), times);
+        assert_eq!(case.remote.connections().live, 2);
+        first.abandon();
         assert_eq!(case.remote.available_space(&case.home), None);
     });
 }
