@@ -23,8 +23,8 @@ mod io;
 mod tidy;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
@@ -74,9 +74,19 @@ pub struct FtpFs {
     free_space: AtomicU64,
     /// The mode that the server gives to new directories.
     new_directory_mode: AtomicU32,
+    /// How the kernel is told that attributes it remembers are wrong; see [`FtpFs::on_attributes_changed`].
+    tell_attributes: OnceLock<TellAttributes>,
     told_chmod: AtomicBool,
     told_chown: AtomicBool,
     told_utimes: AtomicBool,
+}
+
+struct TellAttributes(Box<dyn Fn(u64) + Send + Sync>);
+
+impl std::fmt::Debug for TellAttributes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TellAttributes")
+    }
 }
 
 impl FtpFs {
@@ -122,6 +132,7 @@ impl FtpFs {
             mounted: SystemTime::now(),
             free_space: AtomicU64::new(UNKNOWN_SPACE),
             new_directory_mode: AtomicU32::new(UNKNOWN_MODE),
+            tell_attributes: OnceLock::new(),
             told_chmod: AtomicBool::new(false),
             told_chown: AtomicBool::new(false),
             told_utimes: AtomicBool::new(false),
@@ -133,6 +144,20 @@ impl FtpFs {
     /// The path of an inode for log lines; `None` once it has no name.
     pub fn path_of(&self, ino: u64) -> Option<RemotePath> {
         self.inodes.lock().path(ino)
+    }
+
+    /// Whom to tell that the attributes of an inode are others than those answered before. Called from
+    /// any thread, without a lock; must not wait for this file system.
+    pub fn on_attributes_changed(&self, tell: impl Fn(u64) + Send + Sync + 'static) {
+        // The first one stays: there is one kernel.
+        self.tell_attributes
+            .get_or_init(|| TellAttributes(Box::new(tell)));
+    }
+
+    fn attributes_changed(&self, ino: u64) {
+        if let Some(TellAttributes(tell)) = self.tell_attributes.get() {
+            tell(ino);
+        }
     }
 
     /// Counts pieces of transfers: as long as it moves, a FLUSH that waits is not stuck.

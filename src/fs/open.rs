@@ -5,12 +5,12 @@ use std::time::{Duration, SystemTime};
 
 use fuser::FopenFlags;
 
-use super::change::{Asked, FRESH};
+use super::change::Asked;
 use super::open_file::{Handle, OpenFile, OpenState, exact};
 use super::{FsError, FtpFs, Opened, Wait};
 use crate::cache::{ContentId, Entries, FileReader, Remembered};
 use crate::ftp::RemotePath;
-use crate::ftp::listing::{EntryKind, Precision};
+use crate::ftp::listing::EntryKind;
 use crate::remote::{ErrorKind, FileVersion};
 use crate::writeback::{FileWriter, WriteError};
 
@@ -37,7 +37,7 @@ impl FtpFs {
             return Ok(opened);
         }
         let path = self.path(ino)?;
-        let (found, age) = self.remembered(ino, &path, wait)?;
+        let found = self.remembered(ino, &path, wait)?;
         match found.entry.kind {
             EntryKind::File => {}
             EntryKind::Directory => return Err(FsError::Errno(libc::EISDIR)),
@@ -50,8 +50,12 @@ impl FtpFs {
         if truncate {
             return self.open_truncated(ino, &path, &found, flags, wait);
         }
-        let version = self.current_version(&path, &found, age, wait)?;
+        let version = self.current_version(&path, &found, wait)?;
         let (file, keep) = self.opened_file(ino, &path, &found, version);
+        if !keep {
+            // What the kernel was told of size and time came from a listing.
+            self.attributes_changed(ino);
+        }
         let mut reply = if keep {
             FopenFlags::FOPEN_KEEP_CACHE
         } else {
@@ -268,46 +272,28 @@ impl FtpFs {
         Ok(self.new_handle(&file, flags | libc::O_WRONLY, FopenFlags::empty()))
     }
 
-    fn remembered(
-        &self,
-        ino: u64,
-        path: &RemotePath,
-        wait: Wait,
-    ) -> Result<(Remembered, Duration), FsError> {
+    fn remembered(&self, ino: u64, path: &RemotePath, wait: Wait) -> Result<Remembered, FsError> {
         let Some(dir) = path.parent() else {
             return Err(FsError::Errno(libc::EISDIR));
         };
-        let look = |entries: &Entries, age| (entries.get(path.name()).cloned(), age);
-        let (found, age) = self.listed(&dir, wait, look)?;
-        let found = found.ok_or(FsError::Errno(libc::ENOENT))?;
+        let look = |entries: &Entries, _| entries.get(path.name()).cloned();
+        let found = self
+            .listed(&dir, wait, look)?
+            .ok_or(FsError::Errno(libc::ENOENT))?;
         if self.inodes.lock().kind(ino) != Some(found.entry.kind) {
             return Err(FsError::Errno(libc::ESTALE));
         }
-        Ok((found, age))
+        Ok(found)
     }
 
-    /// What the file is now. A listing of this very moment is believed if it is exact, an older one is
-    /// not: its size may be wrong for the bytes that follow.
+    /// What the file is now. No listing is believed, however young: its size may be wrong for the bytes that
+    /// follow.
     fn current_version(
         &self,
         path: &RemotePath,
         found: &Remembered,
-        age: Duration,
         wait: Wait,
     ) -> Result<Option<FileVersion>, FsError> {
-        let listed = found.own.map(|own| own.stored).or_else(|| {
-            let exact = found
-                .entry
-                .modified
-                .filter(|m| m.precision >= Precision::Second);
-            Some(FileVersion {
-                size: found.entry.size?,
-                modified: Some(exact?.time),
-            })
-        });
-        if let Some(listed) = listed.filter(|_| age <= FRESH) {
-            return Ok(Some(listed));
-        }
         if wait == Wait::No {
             return Err(FsError::WouldWait);
         }

@@ -107,6 +107,13 @@ pub fn mount(
         log::warn!("cannot read the table of mounts: {error}");
         None
     });
+    let notifier = session.notifier();
+    dispatch.fs().on_attributes_changed(move |ino| {
+        // An offset below 0: attributes only, so that nothing in the kernel waits for pages.
+        if let Err(error) = notifier.inval_inode(fuser::INodeNo(ino), -1, 0) {
+            log::debug!("the kernel keeps old attributes of inode {ino}: {error}");
+        }
+    });
     let serving = session.spawn().map_err(MountError::Resources)?;
     // fuser 0.18 unmounts the path again when this is dropped, even if by then another mount
     // stands there; and without MNT_DETACH. We unmount ourselves, and know our mount when we see it.

@@ -33,7 +33,7 @@ pub enum UploadMode {
     /// REST and STOR: the bytes replace those at this place. Only where
     /// [`Remote::patches_in_place`] says so.
     Patch {
-        /// Where the bytes go.
+        /// Where the bytes go; not 0, where STOR would make the file anew.
         offset: u64,
         /// Bytes of the file before the upload, at least `offset`.
         size: u64,
@@ -85,6 +85,10 @@ impl Upload {
                 ErrorKind::Unsupported,
                 "the server does not allow APPE",
             ));
+        }
+        if let UploadMode::Patch { offset: 0, .. } = mode {
+            let message = "byte 0 cannot be patched: STOR at offset 0 makes the file anew";
+            return Err(RemoteError::found(ErrorKind::Unsupported, message));
         }
         let offset = if let UploadMode::Patch { offset, .. } = mode {
             offset

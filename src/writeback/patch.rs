@@ -32,8 +32,10 @@ impl State {
             .sum();
         let missing = self.missing(0..self.size);
         let whole = self.size + missing.iter().map(|r| r.end - r.start).sum::<u64>();
-        // Twice as cheap at least: patching in place is not atomic.
-        if patch.saturating_mul(2) <= whole {
+        // Twice as cheap at least: patching in place is not atomic. Byte 0 cannot be patched: STOR
+        // without an offset, or with `REST 0`, makes the file anew.
+        let pays = patch.saturating_mul(2) <= whole;
+        if pays && self.dirty.first() != Some(0) {
             Way::Patch
         } else {
             Way::Whole
@@ -154,12 +156,13 @@ mod tests {
 
     #[test]
     fn the_way_follows_from_what_is_dirty() {
-        let cases: [(u64, &[std::ops::Range<u64>], Way); 7] = [
+        let cases: [(u64, &[std::ops::Range<u64>], Way); 8] = [
             (10, &[10..20], Way::Append),
             (64 * M, &[64 * M..64 * M + 1], Way::Append),
             (10, &[9..20], Way::Whole),
             (64 * M, &[M..M + 4096], Way::Patch),
-            (64 * M, &[0..1, 64 * M - 1..64 * M + 5], Way::Patch),
+            (64 * M, &[1..2, 64 * M - 1..64 * M + 5], Way::Patch),
+            (64 * M, &[0..1, M..M + 1], Way::Whole),
             (64 * M, &[0..60 * M], Way::Whole),
             (0, &[0..5], Way::Whole),
         ];
