@@ -116,7 +116,11 @@ impl FileWriter {
             return None;
         }
         let way = match state.way() {
-            Way::Append | Way::Patch if self.context.policy == UploadPolicy::Atomic => Way::Whole,
+            Way::Append | Way::Patch
+                if self.context.policy == UploadPolicy::Atomic || state.is_read_only() =>
+            {
+                Way::Whole
+            }
             way => way,
         };
         Some(Snapshot {

@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use super::writer::{FileWriter, Sending, State, Stream};
+use super::writer::{FileWriter, OWNER_WRITES, Sending, State, Stream};
 use super::{UploadPolicy, WriteError};
 use crate::ftp::RemotePath;
 use crate::remote::{Download, ErrorKind, RemoteError, Upload, UploadMode, UploadSlot};
@@ -93,7 +93,12 @@ impl FileWriter {
     }
 
     fn in_place(&self, path: &RemotePath, slot: UploadSlot) -> Result<Sending, WriteError> {
-        let upload = self.open_at(path, slot)?;
+        let upload = match self.open_at(path, slot) {
+            Err(error) if refuses_the_name(&error) && self.makes_writable(path) => {
+                self.open_at(path, self.context.remote.upload_slot()?)?
+            }
+            opened => opened?,
+        };
         // The old content is gone from now on; all of the new one is staged.
         let mut state = self.state.lock();
         (state.base, state.base_valid) = (None, 0);
@@ -101,6 +106,22 @@ impl FileWriter {
             upload,
             beside: false,
         })
+    }
+
+    /// Lifts the mode of a file that may not be written, as git makes them; the commit restores it.
+    fn makes_writable(&self, path: &RemotePath) -> bool {
+        let mode = {
+            let state = self.state.lock();
+            state.mode.filter(|_| state.is_read_only())
+        };
+        let lifted = mode.is_some_and(|mode| {
+            self.context
+                .remote
+                .set_mode(path, mode | OWNER_WRITES)
+                .is_ok()
+        });
+        self.state.lock().mode_pending |= lifted;
+        lifted
     }
 
     fn goes_beside(&self, state: &State) -> bool {

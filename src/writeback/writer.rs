@@ -15,6 +15,9 @@ use crate::remote::{Download, FileVersion, RemoteError, Upload};
 /// A chase is worth a job when this much is staged and not yet sent.
 const CHASE_STEP: u64 = 256 << 10;
 
+/// The bit of a mode without which servers refuse STOR and APPE.
+pub(super) const OWNER_WRITES: u16 = 0o200;
+
 /// Why written data could not be staged, read back or committed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum WriteError {
@@ -369,6 +372,11 @@ impl State {
     pub(super) fn is_dirty(&self) -> bool {
         !self.discarded
             && (self.is_content_dirty() || self.mode_pending || self.set_modified.is_some())
+    }
+
+    /// Its mode forbids writing: who has it open may go on, the server does not let us.
+    pub(super) fn is_read_only(&self) -> bool {
+        self.mode.is_some_and(|mode| mode & OWNER_WRITES == 0)
     }
 
     /// Whether the server lacks bytes; else it may still lack a mode or a time.

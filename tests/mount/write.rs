@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -28,6 +28,7 @@ cases! {
     the_size_grows_while_writing.smoke(),
     fsync_stores_while_the_file_is_open.smoke().also(&[ONE_CONNECTION, ATOMIC]),
     sync_in_the_shell_stores.smoke(),
+    who_makes_a_read_only_file_writes_it_to_the_end.smoke().also(&[ATOMIC, IN_PLACE]),
     writes_after_a_close_of_another_descriptor_arrive.smoke(),
     a_redirected_group_writes_one_file.smoke(),
     a_file_inherited_by_children_is_written_by_all.smoke(),
@@ -247,6 +248,29 @@ fn fsync_stores_while_the_file_is_open(place: &Place) {
     expected.extend_from_slice(b"the end");
     close(writer).or_fail("close");
     has(&place.there.join("file"), &expected);
+}
+
+/// As git does with its packs.
+fn who_makes_a_read_only_file_writes_it_to_the_end(place: &Place) {
+    let path = place.here.join("pack");
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true).mode(0o444);
+    let mut file = options.open(&path).or_fail("create");
+    file.write_all(b"head body").or_fail("write");
+    file.sync_all().or_fail("fsync");
+    file.write_all(b" tail").or_fail("append");
+    file.sync_all().or_fail("fsync after an append");
+    has(&place.there.join("pack"), b"head body tail");
+    file.write_all_at(b"HEAD", 0).or_fail("write at the front");
+    file.sync_all().or_fail("fsync after a change");
+    close(file).or_fail("close");
+    has(&place.there.join("pack"), b"HEAD body tail");
+    if place.facts.modes {
+        for path in [path, place.there.join("pack")] {
+            let mode = fs::metadata(&path).or_fail("stat").mode() & 0o777;
+            assert_eq!(mode, 0o444, "mode of {}", path.display());
+        }
+    }
 }
 
 fn sync_in_the_shell_stores(place: &Place) {
