@@ -80,7 +80,7 @@ impl Order {
         let settings = &self.settings;
         LogConfig {
             level: match () {
-                () if settings.debug => log::LevelFilter::Debug,
+                () if settings.debug => log::LevelFilter::Trace,
                 () if settings.quiet => log::LevelFilter::Error,
                 () if settings.verbose => log::LevelFilter::Info,
                 () => log::LevelFilter::Warn,
