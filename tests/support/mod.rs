@@ -5,6 +5,7 @@
     reason = "each test binary uses its own part of this"
 )]
 
+pub mod faulty;
 pub mod mounted;
 pub mod poll;
 pub mod scripted;

@@ -1,0 +1,303 @@
+//! A proxy between a client and a real FTP server that fails on command.
+//!
+//! It relays control and passive data connections (EPSV, PASV) on loopback, without TLS. Faults are
+//! rules, set and lifted at any time:
+//!
+//! ```ignore
+//! let proxy = Proxy::start(server.port());
+//! let cut = proxy.on(Verb::Stor).once().cut_data_after(1000, How::Rst);
+//! // … use `proxy.port()` …
+//! assert_eq!(cut.hits(), 1);
+//! proxy.heal();
+//! ```
+//!
+//! One thread per proxy moves everything; it ends, with all connections, when the handle is dropped.
+
+mod chaos;
+mod control;
+mod data;
+mod lines;
+mod relay;
+mod rule;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+#[allow(unused_imports, reason = "not every test binary names the type")]
+pub use rule::Fault;
+pub use rule::{Verb, When};
+pub use wire::How;
+
+use chaos::Chaos;
+use relay::Relay;
+use rule::Rule;
+
+/// Until the proxy has carried out an order.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Lines that are kept for failure messages.
+const MAX_LINES: usize = 5000;
+
+/// What has gone through.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Control connections so far.
+    pub connections: usize,
+    /// Control connections now.
+    pub open: usize,
+    /// The most control connections at a time.
+    pub most_open: usize,
+    /// Data connections so far.
+    pub data_connections: usize,
+    /// Bytes of data from the client.
+    pub uploaded: u64,
+    /// Bytes of data from the server.
+    pub downloaded: u64,
+    /// Faults of [`Proxy::random_faults`] so far.
+    pub random_faults: usize,
+    commands: BTreeMap<String, usize>,
+}
+
+impl Counts {
+    /// Commands so far.
+    pub fn commands(&self, verb: Verb) -> usize {
+        let covered = self.commands.iter().filter(|(name, _)| verb.covers(name));
+        covered.map(|(_, count)| count).sum()
+    }
+}
+
+/// What the handle tells the thread.
+#[derive(Clone, Debug)]
+enum Order {
+    Drop { how: How, idle_only: bool },
+    Say { bytes: Vec<u8>, idle_only: bool },
+    DropData(How),
+    Close,
+    Open,
+}
+
+#[derive(Default)]
+struct State {
+    rules: Vec<Arc<Rule>>,
+    chaos: Option<Chaos>,
+    frozen: bool,
+    stop: bool,
+    orders: Vec<Order>,
+    /// How many orders were given, and carried out.
+    given: usize,
+    done: usize,
+    /// How many connections the last order was about.
+    touched: usize,
+    counts: Counts,
+    lines: Vec<String>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    waker: UnixStream,
+}
+
+impl Shared {
+    /// The thread looks at the state again.
+    fn wake(&self) {
+        // A full pipe wakes as well.
+        _ = (&self.waker).write(&[1]);
+    }
+
+    fn note(&self, line: impl FnOnce() -> String) {
+        let mut state = self.state.lock().unwrap();
+        if state.lines.len() < MAX_LINES {
+            state.lines.push(line());
+        }
+    }
+}
+
+/// A running proxy.
+pub struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Proxy {
+    /// In front of the server at `port` of 127.0.0.1.
+    pub fn start(port: u16) -> Proxy {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (waker, woken) = UnixStream::pair().unwrap();
+        waker.set_nonblocking(true).unwrap();
+        woken.set_nonblocking(true).unwrap();
+        let shared = Arc::new(Shared {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            waker,
+        });
+        let server = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let relay = Relay::new(listener, server, woken, Arc::clone(&shared)).unwrap();
+        let thread = std::thread::Builder::new()
+            .name("faulty".to_owned())
+            .spawn(move || relay.run())
+            .unwrap();
+        Proxy {
+            address,
+            shared,
+            thread: Some(thread),
+        }
+    }
+
+    /// The port on 127.0.0.1 that clients connect to.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// `url`, an address of the server, with the port of the proxy.
+    pub fn url(&self, url: &str) -> String {
+        let (front, rest) = url
+            .rsplit_once("127.0.0.1:")
+            .expect("an address on loopback");
+        let path = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+        format!("{front}127.0.0.1:{}{path}", self.port())
+    }
+
+    /// Begins a rule: always, until lifted, unless the next words limit it.
+    pub fn on(&self, verb: Verb) -> When<'_> {
+        When {
+            proxy: self,
+            verb,
+            path: None,
+            skip: 0,
+            left: usize::MAX,
+        }
+    }
+
+    /// Each command fails with this probability in one way or another: connections drop before, in and
+    /// after commands, data is cut, transient refusals are given. The same seed draws the same faults
+    /// for the same commands.
+    pub fn random_faults(&self, seed: u64, rate: f64) {
+        self.shared.state.lock().unwrap().chaos = Some(Chaos::new(seed, rate));
+    }
+
+    /// Lifts all faults: rules, random ones, a freeze, a closed door.
+    pub fn heal(&self) {
+        {
+            let mut state = self.shared.state.lock().unwrap();
+            state.rules.drain(..).for_each(|rule| rule.lift());
+            state.chaos = None;
+            state.frozen = false;
+        }
+        self.order(Order::Open);
+    }
+
+    /// Nothing moves any more, in old connections and new ones, which are made and hear nothing: as when
+    /// the machine of the server hangs.
+    pub fn freeze(&self) {
+        self.set_frozen(true);
+    }
+
+    /// Everything goes on where it stopped.
+    pub fn thaw(&self) {
+        self.set_frozen(false);
+    }
+
+    /// Drops all control connections over which no command is under way. Returns how many.
+    pub fn drop_idle(&self, how: How) -> usize {
+        let idle_only = true;
+        self.order(Order::Drop { how, idle_only })
+    }
+
+    /// Drops all control connections. Returns how many.
+    pub fn drop_all(&self, how: How) -> usize {
+        let idle_only = false;
+        self.order(Order::Drop { how, idle_only })
+    }
+
+    /// Drops all data connections. Returns how many.
+    pub fn drop_data(&self, how: How) -> usize {
+        self.order(Order::DropData(how))
+    }
+
+    /// Sends a line that nobody asked for over all idle control connections; after 421 they end.
+    /// Returns how many.
+    pub fn say_idle(&self, line: &str) -> usize {
+        self.say_bytes_idle(format!("{line}\r\n").as_bytes())
+    }
+
+    /// As `say_idle`, with bytes that need be no reply.
+    pub fn say_bytes_idle(&self, bytes: &[u8]) -> usize {
+        self.order(Order::Say {
+            bytes: bytes.to_vec(),
+            idle_only: true,
+        })
+    }
+
+    /// Sends a line over all control connections, into the middle of whatever they do. Returns how many.
+    pub fn say_all(&self, line: &str) -> usize {
+        self.order(Order::Say {
+            bytes: format!("{line}\r\n").into_bytes(),
+            idle_only: false,
+        })
+    }
+
+    /// The server is gone: all connections are torn, new ones refused. Returns how many were open.
+    pub fn go_down(&self) -> usize {
+        self.order(Order::Close)
+    }
+
+    /// The server is back, at the same port.
+    pub fn come_up(&self) {
+        self.order(Order::Open);
+    }
+
+    /// What has gone through.
+    pub fn counts(&self) -> Counts {
+        self.shared.state.lock().unwrap().counts.clone()
+    }
+
+    /// What was said, and which faults happened: `3 > SIZE /a`, `3 < 213 5`, `3 ! DropBefore(Rst)`. No
+    /// passwords; the first five thousand lines.
+    pub fn lines(&self) -> Vec<String> {
+        self.shared.state.lock().unwrap().lines.clone()
+    }
+
+    fn set_frozen(&self, frozen: bool) {
+        self.shared.state.lock().unwrap().frozen = frozen;
+        self.shared.wake();
+    }
+
+    #[track_caller]
+    fn order(&self, order: Order) -> usize {
+        let mut state = self.shared.state.lock().unwrap();
+        state.orders.push(order);
+        state.given += 1;
+        let ticket = state.given;
+        self.shared.wake();
+        let (state, waited) = self
+            .shared
+            .changed
+            .wait_timeout_while(state, PATIENCE, |state| state.done < ticket)
+            .unwrap();
+        assert!(!waited.timed_out(), "the proxy does nothing");
+        state.touched
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        if let Ok(mut state) = self.shared.state.lock() {
+            state.stop = true;
+        }
+        self.shared.wake();
+        let ended = self.thread.take().map_or(Ok(()), JoinHandle::join);
+        assert!(
+            ended.is_ok() || std::thread::panicking(),
+            "the proxy panicked"
+        );
+    }
+}
