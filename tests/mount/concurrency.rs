@@ -106,6 +106,15 @@ fn work(place: &Place, dir: &Path, mark: &str, seed: u64, end: Instant) -> usize
     done
 }
 
+/// Tells the others that the work is over, also when it has failed.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 fn everybody_works_in_a_folder_of_his_own(place: &Place) {
     let end = Instant::now() + LONG;
     thread::scope(|scope| {
@@ -158,12 +167,12 @@ fn a_reader_follows_a_writer(place: &Place) {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
+            let _over = Over(&over);
             let mut file = OpenOptions::new().append(true).open(&path).or_fail("open");
             for piece in content.chunks(25_000) {
                 file.write_all(piece).or_fail("append");
             }
             close(file).or_fail("close");
-            over.store(true, Ordering::SeqCst);
         });
         for _ in 0..3 {
             scope.spawn(|| {
@@ -267,6 +276,7 @@ fn listings_while_names_come_and_go(place: &Place) {
             });
         }
         scope.spawn(|| {
+            let _over = Over(&over);
             let end = Instant::now() + LONG;
             while Instant::now() < end {
                 for n in 0..10 {
@@ -278,7 +288,6 @@ fn listings_while_names_come_and_go(place: &Place) {
                     fs::remove_file(place.here.join(new)).or_fail("unlink");
                 }
             }
-            over.store(true, Ordering::SeqCst);
         });
     });
     holds(&place.here, &stay);
@@ -357,12 +366,12 @@ fn renames_and_opens_race(place: &Place) {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
+            let _over = Over(&over);
             for n in 1..30 {
                 let new = place.here.join("document.new");
                 put(&new, &contents[n % 2]);
                 fs::rename(&new, &path).or_fail("rename over");
             }
-            over.store(true, Ordering::SeqCst);
         });
         for _ in 0..3 {
             scope.spawn(|| {

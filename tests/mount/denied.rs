@@ -19,8 +19,8 @@ cases! {
     folders_and_names_in_a_closed_folder_are_refused.seeded(seed_closed).smoke().mounts_only(),
     a_file_in_a_closed_folder_can_be_changed.seeded(seed_closed).smoke().mounts_only(),
     a_readonly_file_is_not_replaced.seeded(seed_readonly).smoke().mounts_only(),
-    an_unreadable_file_gives_no_bytes.seeded(seed_unreadable).smoke().mounts_only(),
-    an_unreadable_folder_is_not_empty.seeded(seed_unreadable).smoke().mounts_only(),
+    an_unreadable_file_gives_no_bytes.seeded(seed_unreadable).smoke().mounts_only().uncompared(),
+    an_unreadable_folder_is_not_empty.seeded(seed_unreadable).smoke().mounts_only().uncompared(),
     somebody_elses_mode_cannot_be_set.smoke().mounts_only().uncompared(),
     a_failed_create_leaves_no_name.seeded(seed_closed).smoke().mounts_only(),
 }

@@ -26,6 +26,8 @@ pub(crate) struct Facts {
     pub(crate) file_times: bool,
     /// ... and of a folder.
     pub(crate) folder_times: bool,
+    /// The time of a folder is told to the second; that of a file always is.
+    pub(crate) folder_seconds: bool,
     /// Names may be any bytes; else they must be UTF-8.
     pub(crate) any_bytes: bool,
     /// Names may end in a blank and hold control characters; Pure-FTPd writes `_` for both.
@@ -39,6 +41,7 @@ const LOCAL: Facts = Facts {
     modes: true,
     file_times: true,
     folder_times: true,
+    folder_seconds: true,
     any_bytes: true,
     odd_names: true,
     links: Links::Shown,
@@ -50,6 +53,7 @@ static ALL: [Facts; 6] = [
     Facts {
         brand: Some(Brand::Vsftpd),
         folder_times: false,
+        folder_seconds: false,
         ..LOCAL
     },
     Facts {

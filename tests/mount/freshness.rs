@@ -5,15 +5,15 @@ use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
 
 use crate::check::{OrFail, eventually, fails, holding, holds, names, same_bytes};
-use crate::files::{absent, append, bytes, close, get, has, put, rest};
+use crate::files::{absent, append, bytes, close, get, has, put};
 use crate::place::Place;
 use crate::shell::sh;
+use crate::sys::read_mapped;
 
 cases! {
     new_names_of_others_appear.smoke().mounts_only(),
@@ -417,26 +417,17 @@ fn an_exclusive_create_sees_what_others_made(place: &Place) {
 fn a_mmap_does_not_outlive_the_change_of_others(place: &Place) {
     let look = place.mount(SECOND);
     let path = look.here.join("file");
-    put(&path, &bytes(1, 50_000));
-    let file = File::open(&path).or_fail("open");
-    let map = crate::sys::map_for_reading(&file).or_fail("mmap");
-    same_bytes("the map", &map, &bytes(1, 50_000));
-    drop(map);
-    close(file).or_fail("close");
-    theirs(place, "file", &bytes(2, 60_000));
+    let (old, new) = (bytes(1, 50_000), bytes(2, 60_000));
+    put(&path, &old);
+    same_bytes("the map", &read_mapped(&path).or_fail("mmap"), &old);
+    theirs(place, "file", &new);
     eventually("a new map", SOON, || {
-        let file = File::open(&path).or_fail("open");
-        let map = crate::sys::map_for_reading(&file).or_fail("mmap");
-        let found = map.to_vec();
+        let found = read_mapped(&path)?;
         assert!(
-            found == bytes(1, 50_000) || found == bytes(2, 60_000),
+            found == old || found == new,
             "neither the old content nor the new"
         );
-        holding(found.len() == 60_000, || "still the old content".to_owned())
+        holding(found == new, || "still the old content".to_owned())
     });
-    same_bytes(
-        "at the end",
-        &rest(&File::open(Path::new(&path)).or_fail("open")),
-        &bytes(2, 60_000),
-    );
+    has(&path, &new);
 }

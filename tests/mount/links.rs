@@ -36,7 +36,7 @@ fn seed_good(dir: &Path) {
     link("../file", &dir.join("folder/up"));
     link("../../folder/inner", &dir.join("folder/sub/across"));
     link("to-file", &dir.join("to-link"));
-    link("./folder/../file", &dir.join("roundabout -> way"));
+    link("./folder/inner", &dir.join("arrow -> in its name"));
 }
 
 const GOOD: [(&str, &str); 6] = [
@@ -45,7 +45,7 @@ const GOOD: [(&str, &str); 6] = [
     ("folder/up", "../file"),
     ("folder/sub/across", "../../folder/inner"),
     ("to-link", "to-file"),
-    ("roundabout -> way", "./folder/../file"),
+    ("arrow -> in its name", "./folder/inner"),
 ];
 
 fn seed_leaving(dir: &Path) {
@@ -58,6 +58,13 @@ fn seed_leaving(dir: &Path) {
     link(
         "file/../../../../../../../etc/passwd",
         &dir.join("climbs-later"),
+    );
+    // Where `self/..` is, the text does not tell: not in the folder of the link.
+    fs::create_dir(dir.join("sub")).or_fail("mkdir");
+    link(".", &dir.join("sub/self"));
+    link(
+        "self/../../../etc/passwd",
+        &dir.join("sub/climbs-behind-a-link"),
     );
 }
 
@@ -160,6 +167,15 @@ fn links_that_leave_the_mount_are_not_followed(place: &Place) {
         fs::read_dir(place.here.join("climbs-to-a-folder")).is_err(),
         "a folder of this machine is not listed"
     );
+    // By its text alone it ends in the mount; what it is followed to must not be outside.
+    if let Ok(found) = fs::read(place.here.join("sub/climbs-behind-a-link")) {
+        assert_ne!(found, secret, "a file of this machine");
+    }
+    if let Ok(target) = fs::read_link(place.here.join("sub/climbs-behind-a-link")) {
+        let text = target.to_string_lossy().into_owned();
+        let climbing = text.trim_start_matches("../");
+        assert!(!climbing.contains(".."), "`..` behind a name in {text}");
+    }
     has(&place.here.join("file"), b"x");
 }
 

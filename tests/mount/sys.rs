@@ -1,11 +1,13 @@
 //! The system calls that need `unsafe`.
 #![allow(unsafe_code, reason = "mmap and xattr calls have no safe form")]
 
+use std::env;
 use std::ffi::CString;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::process::{Command, ExitCode};
 
 use memmap2::{Mmap, MmapMut};
 
@@ -19,6 +21,35 @@ pub(crate) fn map_for_reading(file: &File) -> io::Result<Mmap> {
 pub(crate) fn map_for_writing(file: &File) -> io::Result<MmapMut> {
     // SAFETY: nobody cuts the file while a case has it mapped.
     unsafe { MmapMut::map_mut(file) }
+}
+
+/// The first argument that makes this program print a file through a map instead of running tests.
+const PRINT_MAPPED: &str = "--print-mapped";
+
+/// `--print-mapped PATH`: the file as a map shows it, on standard output.
+pub(crate) fn helper() -> Option<ExitCode> {
+    let mut arguments = env::args_os().skip(1);
+    if arguments.next()? != PRINT_MAPPED {
+        return None;
+    }
+    let file = File::open(arguments.next()?).ok()?;
+    let map = map_for_reading(&file).ok()?;
+    Some(match io::stdout().write_all(&map) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    })
+}
+
+/// The file as a map shows it to another process: a page that cannot be read ends that one (SIGBUS).
+pub(crate) fn read_mapped(path: &Path) -> Result<Vec<u8>, String> {
+    let program = env::current_exe().map_err(|error| error.to_string())?;
+    let out = Command::new(program).arg(PRINT_MAPPED).arg(path).output();
+    let out = out.map_err(|error| error.to_string())?;
+    if out.status.success() {
+        Ok(out.stdout)
+    } else {
+        Err(out.status.to_string())
+    }
 }
 
 fn c_string(bytes: &[u8]) -> CString {
