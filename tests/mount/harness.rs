@@ -16,7 +16,6 @@ use crate::check::OrFail;
 use crate::facts::Facts;
 use crate::place::Place;
 use crate::site::{Sites, end_mount, folder_name};
-use crate::support::mounted::Mounted;
 use crate::support::server::{servers_for_smoke, servers_under_test};
 use crate::tree;
 
@@ -142,11 +141,11 @@ fn run_case(
         })?;
     match result.recv_timeout(case.limit) {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(message)) => Err(with_log(message, shared.as_deref()).into()),
+        Ok(Err(message)) => Err(with_log(message, &place).into()),
         Err(RecvTimeoutError::Disconnected) => Err("the case ended without a result".into()),
         Err(RecvTimeoutError::Timeout) => {
             let message = format!("not done after {:?}", began.elapsed());
-            let message = with_log(message, shared.as_deref());
+            let message = with_log(message, &place);
             abandon(&place);
             Err(message.into())
         }
@@ -186,17 +185,25 @@ pub(crate) fn reason(panic: &(dyn Any + Send)) -> String {
     }
 }
 
-/// The message with the last warnings of the mount.
-fn with_log(message: String, mount: Option<&Mounted>) -> String {
+/// The message with what the shared mount has said of the case's folder.
+fn with_log(message: String, place: &Place) -> String {
     const LINES: usize = 12;
-    let Some(mount) = mount else { return message };
+    let Some(mount) = &place.shared else {
+        return message;
+    };
     let log = mount.log();
-    let lines: Vec<&str> = log.lines().collect();
+    let folder = place
+        .there
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains(&*folder)).collect();
     let last = lines
         .get(lines.len().saturating_sub(LINES)..)
         .unwrap_or_default();
     format!(
-        "{message}\n  the mount's last words:\n    {}",
+        "{message}\n  what the mount {} said of it:\n    {}",
+        mount.path().display(),
         last.join("\n    ")
     )
 }
