@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -148,4 +149,13 @@ pub(crate) fn eventually(
 /// `Ok` if it holds, else the reason: for [`eventually`].
 pub(crate) fn holding(is_so: bool, reason: impl FnOnce() -> String) -> Result<(), String> {
     if is_so { Ok(()) } else { Err(reason()) }
+}
+
+/// Tells the other threads of a case that the work is over, also when it has failed.
+pub(crate) struct Over<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use crate::case::{ATOMIC, NO_CACHE, ONE_CONNECTION};
-use crate::check::{OrFail, holds, same_bytes};
+use crate::check::{OrFail, Over, holds, same_bytes};
 use crate::files::{Dice, append, bytes, close, get, has, put};
 use crate::place::Place;
 use crate::shell::{program, sh};
@@ -42,11 +42,11 @@ fn seed_tree(dir: &Path) {
 }
 
 /// Does random things to the files in `dir` whose names begin with `mark`, and knows what each holds.
-fn work(place: &Place, dir: &Path, mark: &str, seed: u64, end: Instant) -> usize {
+fn work(place: &Place, dir: &Path, mark: &str, seed: u64) {
+    let end = Instant::now() + LONG;
     let mut dice = Dice::new(seed);
     let mut model: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     let (here, there) = (place.here.join(dir), place.there.join(dir));
-    let mut done = 0;
     while Instant::now() < end {
         let name = format!("{mark}{}", dice.below(6));
         let path = here.join(&name);
@@ -97,43 +97,27 @@ fn work(place: &Place, dir: &Path, mark: &str, seed: u64, end: Instant) -> usize
                 assert_eq!(error, Some(Errno::ENOENT as i32), "{name} is absent");
             }
         }
-        done += 1;
     }
     for (name, content) in &model {
         same_bytes("on the server at the end", &get(&there.join(name)), content);
         has(&here.join(name), content);
     }
-    done
-}
-
-/// Tells the others that the work is over, also when it has failed.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
 }
 
 fn everybody_works_in_a_folder_of_his_own(place: &Place) {
-    let end = Instant::now() + LONG;
     thread::scope(|scope| {
         for n in 0..6u64 {
             let dir = format!("folder{n}");
             fs::create_dir(place.here.join(&dir)).or_fail("mkdir");
-            scope.spawn(move || {
-                let done = work(place, Path::new(&dir), "file", n, end);
-                assert!(done > 0, "worker {n} has done something");
-            });
+            scope.spawn(move || work(place, Path::new(&dir), "file", n));
         }
     });
 }
 
 fn everybody_works_in_the_same_folder(place: &Place) {
-    let end = Instant::now() + LONG;
     thread::scope(|scope| {
         for n in 0..6u64 {
-            scope.spawn(move || work(place, Path::new("."), &format!("of{n}-"), n + 100, end));
+            scope.spawn(move || work(place, Path::new("."), &format!("of{n}-"), n + 100));
         }
     });
 }

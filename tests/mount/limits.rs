@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use crate::case::{NO_CACHE, ONE_CONNECTION};
+use crate::case::ONE_CONNECTION;
 use crate::check::{OrFail, holds, same_bytes};
 use crate::files::{bytes, close, get, has, put};
 use crate::place::{Look, Place};
@@ -16,7 +16,7 @@ cases! {
     a_long_read_stays_within_its_memory.seeded(seed_long).uncompared(),
     a_long_write_stays_within_its_memory.mounts_only().seconds(240),
     a_large_file_of_others_is_patched_at_its_end.seeded(seed_long).seconds(240).uncompared(),
-    a_folder_of_3000_names_of_others.seeded(seed_names).smoke().also(&[NO_CACHE, ONE_CONNECTION]),
+    a_folder_of_3000_names_of_others.seeded(seed_names).smoke().also(&[ONE_CONNECTION]),
     ten_thousand_files_are_made_listed_and_removed.seconds(600).uncompared(),
     five_hundred_files_are_made_listed_and_removed.smoke().uncompared(),
     a_hundred_files_are_open_at_once.smoke(),

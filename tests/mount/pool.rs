@@ -10,12 +10,12 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::check::{OrFail, eventually, holding, holds, same_bytes};
+use crate::check::{OrFail, Over, eventually, holding, holds, same_bytes};
 use crate::files::{append, bytes, close, has, put};
 use crate::harness::reason;
 use crate::place::Place;
@@ -114,14 +114,7 @@ fn most_connections(pid: u32, port: u16, work: impl FnOnce()) -> usize {
                 thread::sleep(Duration::from_millis(2));
             }
         });
-        // The watcher has to end also if the work fails.
-        struct End<'a>(&'a AtomicBool);
-        impl Drop for End<'_> {
-            fn drop(&mut self) {
-                self.0.store(true, Ordering::SeqCst);
-            }
-        }
-        let _end = End(&over);
+        let _over = Over(&over);
         work();
     });
     most.into_inner()
@@ -175,6 +168,7 @@ fn one_connection_is_never_two(place: &Place) {
 fn end_sessions(place: &Place) {
     let server = place.site.server();
     let port = server.port();
+    let before = inodes_at(port);
     let forks = matches!(
         server.brand,
         Brand::Vsftpd | Brand::Proftpd | Brand::PureFtpd
@@ -198,21 +192,40 @@ fn end_sessions(place: &Place) {
         assert!(cut.status.success(), "ss -K: {cut:?}");
     }
     eventually("the sessions are gone", Duration::from_secs(10), || {
-        let left = sockets()
-            .iter()
-            .filter(|s| s.alive && s.local == port)
-            .count();
+        let left = inodes_at(port).intersection(&before).count();
         holding(left == 0, || format!("{left} connections"))
     });
 }
 
-/// Processes that hold a connection of the server, but its main one.
-fn sessions(port: u16, main: u32) -> Vec<i32> {
-    let held: BTreeSet<String> = sockets()
+/// As [`end_sessions`], once nobody logs in or works any more: a session that dies in its login is
+/// another matter.
+fn end_idle_sessions(place: &Place) {
+    let port = place.site.server().port();
+    let mut seen = (inodes_at(port), Instant::now());
+    eventually("the sessions rest", Duration::from_secs(20), || {
+        let now = inodes_at(port);
+        if now != seen.0 {
+            seen = (now, Instant::now());
+        }
+        holding(seen.1.elapsed() > Duration::from_millis(400), || {
+            format!("{} connections, changing", seen.0.len())
+        })
+    });
+    end_sessions(place);
+}
+
+/// Sockets of the server's live connections.
+fn inodes_at(port: u16) -> BTreeSet<String> {
+    sockets()
         .into_iter()
         .filter(|socket| socket.alive && socket.local == port)
         .map(|socket| socket.inode)
-        .collect();
+        .collect()
+}
+
+/// Processes that hold a connection of the server, but its main one.
+fn sessions(port: u16, main: u32) -> Vec<i32> {
+    let held = inodes_at(port);
     let processes = fs::read_dir("/proc").or_fail("list /proc");
     processes
         .flatten()
@@ -246,7 +259,7 @@ fn idle_deaths(place: &Place, options: &[&str]) {
             }),
         ];
         for (what, step) in steps {
-            end_sessions(place);
+            end_idle_sessions(place);
             if let Err(panic) = catch_unwind(AssertUnwindSafe(step)) {
                 let reason = reason(panic.as_ref());
                 panic!("{what} after the sessions died: {reason}\n{}", mount.log());

@@ -1,17 +1,20 @@
 //! What differs from a local disk, sentence by sentence.
 
-use std::fs::{self, File};
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::sys::stat::{Mode, SFlag, mknod};
 use nix::unistd::mkfifo;
 
-use crate::check::{OrFail, fails, fails_one_of, holds, names};
-use crate::files::{bytes, has, put};
+use crate::case::ATOMIC;
+use crate::check::{OrFail, Over, fails, fails_one_of, holds, names};
+use crate::files::{bytes, close, has, put};
 use crate::place::Place;
 use crate::shell::sh;
 use crate::support::mounted::is_mounted;
@@ -24,7 +27,9 @@ cases! {
     access_times_are_not_kept.seeded(seed).smoke().mounts_only(),
     everything_belongs_to_the_user_who_mounted.seeded(seed).smoke().mounts_only(),
     inode_numbers_last_as_long_as_the_mount.seeded(seed).smoke().mounts_only(),
-    unfinished_uploads_of_others_are_hidden_and_kept.seeded(seed_leftover).smoke().mounts_only().uncompared(),
+    leftovers_of_other_mounts_are_kept.seeded(seed_leftover).smoke().mounts_only().uncompared(),
+    names_of_unfinished_uploads_are_hidden.seeded(seed_leftover).smoke().mounts_only().also(&[ATOMIC]),
+    a_failed_replacement_leaves_the_old_content.smoke().mounts_only().uncompared(),
     the_mount_shows_no_password.smoke().mounts_only(),
     a_closed_file_is_on_the_server.smoke().mounts_only(),
     setuid_programs_and_devices_mean_nothing.smoke().mounts_only(),
@@ -149,20 +154,54 @@ fn inode_numbers_last_as_long_as_the_mount(place: &Place) {
     );
 }
 
-/// Names of unfinished uploads are hidden; those of another mount or machine are never removed.
-fn unfinished_uploads_of_others_are_hidden_and_kept(place: &Place) {
+/// Only what this mount has made itself is ever cleaned up.
+fn leftovers_of_other_mounts_are_kept(place: &Place) {
     let there = place.there.join(".ftpfs-0badcafe-1");
     put(&there, b"half of something");
     place.give(&there);
     let look = place.fresh_look();
-    holds(&look.here, ["file"]);
     put(&look.here.join("file"), b"replaced");
     put(&look.here.join("new"), b"new");
-    let look = place.fresh_look();
-    holds(&look.here, ["file", "new"]);
+    drop(look);
     has(&there, b"half of something");
     // The harness takes what is left for a leftover of ours.
     fs::remove_file(&there).or_fail("rm on the server");
+}
+
+/// While a file is replaced its new content has another name on the server, but not in the mount.
+fn names_of_unfinished_uploads_are_hidden(place: &Place) {
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::SeqCst) {
+                holds(&place.here, ["file"]);
+            }
+        });
+        let _over = Over(&over);
+        for n in 0..20 {
+            put(&place.here.join("file"), &bytes(n, 500_000));
+        }
+    });
+    has(&place.there.join("file"), &bytes(19, 500_000));
+}
+
+/// The right to write goes away while the file is open: close says so, and the old content is whole.
+fn a_failed_replacement_leaves_the_old_content(place: &Place) {
+    fs::create_dir(place.here.join("folder")).or_fail("mkdir");
+    let path = place.here.join("folder/file");
+    put(&path, &bytes(1, 100_000));
+    let file = OpenOptions::new().write(true).open(&path).or_fail("open");
+    file.write_all_at(b"a change", 50_000).or_fail("write");
+    let mode = |name: &str, mode: u32| {
+        let mode = fs::Permissions::from_mode(mode);
+        fs::set_permissions(place.there.join(name), mode).or_fail("chmod on the server");
+    };
+    mode("folder/file", 0o444);
+    mode("folder", 0o555);
+    fails("close", close(file), Errno::EACCES);
+    mode("folder", 0o755);
+    mode("folder/file", 0o644);
+    has(&place.there.join("folder/file"), &bytes(1, 100_000));
 }
 
 fn the_mount_shows_no_password(place: &Place) {
