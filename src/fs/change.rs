@@ -108,6 +108,7 @@ impl FtpFs {
         };
         removed.map_err(|error| self.explain(error, &path, Asked::Use))?;
         self.nameless(file.as_ref());
+        self.supersede(&path);
         self.gone(ino, &path);
         Ok(())
     }

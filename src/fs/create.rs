@@ -33,11 +33,13 @@ impl FtpFs {
             return self.open_existing(looked, flags);
         }
         // STOR takes the old content away: where that was not asked for, a listing is not enough.
-        let careful = flags & libc::O_EXCL != 0 || flags & libc::O_TRUNC == 0;
-        if careful && let Some(version) = self.made_by_others(&path) {
+        let exclusive = flags & libc::O_EXCL != 0;
+        let careful = exclusive || flags & libc::O_TRUNC == 0;
+        if careful && let Some(version) = self.made_by_others(&path, exclusive) {
             let looked = self.lookup_unlisted(parent, &path, version)?;
             return self.open_existing(looked, flags);
         }
+        self.supersede(&path);
         let mode = low_bits(mode);
         let writer = FileWriter::create(Arc::clone(&self.writing), path.clone(), Some(mode));
         let writer = writer.map_err(|error| self.explain_write(error, &path))?;
@@ -81,13 +83,14 @@ impl FtpFs {
         }
     }
 
-    /// What is there under a name that an older listing does not have.
-    fn made_by_others(&self, path: &RemotePath) -> Option<FileVersion> {
+    /// What is there under a name that a listing does not have. For an exclusive create a listing of this
+    /// moment will do: it is not atomic anyway. An append or an edit would destroy what is there.
+    fn made_by_others(&self, path: &RemotePath, exclusive: bool) -> Option<FileVersion> {
         let look = |entries: &Entries, _| entries.contains_key(path.name());
         let fresh = path
             .parent()
             .and_then(|dir| self.listings.peek(&dir, FRESH, look));
-        if fresh == Some(false) {
+        if exclusive && fresh == Some(false) {
             None
         } else {
             self.remote.version(path).ok()

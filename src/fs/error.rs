@@ -59,7 +59,7 @@ impl FsError {
             | Self::Read(ReadError::Remote(error))
             | Self::Write(WriteError::Remote(error)) => errno_of(error.kind()),
             Self::Read(ReadError::Gone | ReadError::Changed)
-            | Self::Write(WriteError::Conflict) => libc::ESTALE,
+            | Self::Write(WriteError::Conflict | WriteError::Doomed) => libc::ESTALE,
             Self::Write(WriteError::Local(error)) => error.raw_os_error().unwrap_or(libc::EIO),
         }
     }

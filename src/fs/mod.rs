@@ -21,6 +21,7 @@ mod open;
 mod create;
 mod io;
 mod tidy;
+mod unsaved;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};

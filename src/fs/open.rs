@@ -61,9 +61,10 @@ impl FtpFs {
         } else {
             FopenFlags::empty()
         };
-        if version.is_none() {
-            // Of unknown size: the kernel must ask for bytes until there are no more.
-            reply |= FopenFlags::FOPEN_DIRECT_IO;
+        if version.is_none() || file.state.lock().stale > 0 {
+            // Of unknown size: the kernel must ask for bytes until there are no more. Beside handles of
+            // another content: it must not give them these bytes.
+            reply = FopenFlags::FOPEN_DIRECT_IO;
         }
         if !writes {
             reply |= FopenFlags::FOPEN_NOFLUSH;
@@ -80,6 +81,9 @@ impl FtpFs {
         let unfinished = {
             let mut state = file.state.lock();
             state.handles = state.handles.saturating_sub(1);
+            if handle.epoch != state.epoch {
+                state.stale = state.stale.saturating_sub(1);
+            }
             if handle.writable {
                 state.writable = state.writable.saturating_sub(1);
             }
@@ -112,27 +116,6 @@ impl FtpFs {
             }
         }
         self.retire(file);
-    }
-
-    /// The server did not take it and nobody has it open: the staged copy waits for the end.
-    fn keep_unsaved(&self, file: &Arc<OpenFile>, error: &FsError) {
-        let writer = {
-            let mut state = file.state.lock();
-            if state.writable > 0 {
-                None
-            } else {
-                state.writer.take()
-            }
-        };
-        let Some(writer) = writer else { return };
-        let path = self.path_of(file.ino);
-        let name = path
-            .as_ref()
-            .map_or_else(|| "a deleted file".into(), |p| p.to_string());
-        log::error!("{name}: not stored: {error}");
-        if let Some(path) = path {
-            self.files.lock().unsaved.push((path, writer));
-        }
     }
 
     /// Lets go of a writer that is no longer wanted, and of the file after its last handle.
@@ -244,6 +227,7 @@ impl FtpFs {
             size: found.entry.size.unwrap_or(0),
             modified: None,
         };
+        self.supersede(path);
         let context = Arc::clone(&self.writing);
         let writer = FileWriter::edit(context, path.clone(), base, found.entry.mode)?;
         writer.truncate(0)?;
@@ -341,6 +325,7 @@ impl FtpFs {
         };
         if changed && state.writer.is_none() {
             state.epoch += 1;
+            state.stale = state.handles;
             state.entry = entry;
             state.version = version;
             state.reader = None;

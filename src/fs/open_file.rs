@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
+use super::unsaved::Unsaved;
 use crate::cache::FileReader;
-use crate::ftp::RemotePath;
 use crate::ftp::listing::{Entry, Modified, Precision};
 use crate::remote::FileVersion;
 use crate::writeback::FileWriter;
@@ -17,8 +17,7 @@ use crate::writeback::FileWriter;
 pub(super) struct Files {
     pub(super) by_inode: HashMap<u64, Arc<OpenFile>>,
     pub(super) handles: HashMap<u64, Arc<Handle>>,
-    /// Writers whose last commit failed after the last close: tried once more at the end.
-    pub(super) unsaved: Vec<(RemotePath, Arc<FileWriter>)>,
+    pub(super) unsaved: Vec<Unsaved>,
 }
 
 /// What open(2) gave to a program.
@@ -53,6 +52,9 @@ pub(super) struct OpenState {
     pub(super) writer: Option<Arc<FileWriter>>,
     /// Counts contents that came from elsewhere: a handle of an older one is stale.
     pub(super) epoch: u64,
+    /// Handles of older epochs: the kernel's pages are shared by all handles, so none of the present
+    /// content may go there.
+    pub(super) stale: u32,
     /// Deleted or replaced through this mount while it was open.
     pub(super) nameless: bool,
 }
@@ -83,6 +85,7 @@ impl OpenFile {
             reader: None,
             writer: None,
             epoch: 0,
+            stale: 0,
             nameless: false,
         };
         Arc::new(Self {

@@ -9,6 +9,7 @@ use crate::cache::FileReader;
 use crate::ftp::RemotePath;
 use crate::ftp::listing::{Entry, EntryKind};
 use crate::remote::RemoteError;
+use crate::writeback::FileWriter;
 
 impl FtpFs {
     /// Renames; with `no_replace` an existing `new_name` is EEXIST. A file that is open and dirty is
@@ -62,6 +63,13 @@ impl FtpFs {
         if let Some(reader) = target.as_ref().and_then(|t| t.reader()) {
             self.keep_for_readers(&reader);
         }
+        let below = if source.kind == EntryKind::Directory {
+            self.writers_below(&from)
+        } else {
+            Vec::new()
+        };
+        // An upload would end under the old path.
+        let _still: Vec<_> = below.iter().map(|writer| writer.stand_still()).collect();
         self.rename_on_server(
             &from,
             &to,
@@ -70,6 +78,7 @@ impl FtpFs {
             target.as_ref(),
         )?;
         self.nameless(target.as_ref());
+        self.unsaved_follow(&from, &to);
         self.remember_rename(&from, &to, source);
         let mut inodes = self.inodes.lock();
         match ino {
@@ -79,6 +88,19 @@ impl FtpFs {
         drop(inodes);
         self.follow(&to);
         Ok(())
+    }
+
+    /// Writers of what is open below a directory, in the order in which their streams may be taken.
+    fn writers_below(&self, directory: &RemotePath) -> Vec<Arc<FileWriter>> {
+        let mut files: Vec<_> = self.files.lock().by_inode.values().cloned().collect();
+        files.sort_by_key(|file| file.ino);
+        let inodes = self.inodes.lock();
+        files.retain(|file| {
+            let path = inodes.path(file.ino);
+            path.is_some_and(|path| path.starts_with(directory))
+        });
+        drop(inodes);
+        files.iter().filter_map(|file| file.writer()).collect()
     }
 
     /// RNFR and RNTO, with every upload of either file kept off the line.
@@ -91,24 +113,48 @@ impl FtpFs {
         target: Option<&Arc<OpenFile>>,
     ) -> Result<(), FsError> {
         let backup = replaces.then(|| self.temporary.beside(to));
-        let rename = || self.remote.rename(from, to, backup.as_ref());
-        let replace = || -> Result<(), RemoteError> {
-            match target.and_then(|t| t.writer()) {
-                Some(writer) => writer.discard_with(rename),
-                None => rename(),
-            }
+        let rename = || {
+            let renamed = self.remote.rename(from, to, backup.as_ref());
+            renamed.map_err(|error| self.explain_rename(error, from, to))
         };
-        let renamed = match file.and_then(|f| f.writer()) {
-            Some(writer) => {
-                let (committed, renamed) = writer.commit_and(|_| replace())?;
-                if let (Some(file), Some(committed)) = (file, committed) {
-                    self.after_commit(file, &committed);
-                }
-                renamed
+        let (writer, replaced) = (
+            file.and_then(|f| f.writer()),
+            target.and_then(|t| t.writer()),
+        );
+        // Two streams are taken in the order of their inodes: somebody may rename the other way round.
+        let target_first = target.map(|t| t.ino) < file.map(|f| f.ino);
+        match (file.zip(writer), replaced) {
+            (None, None) => rename(),
+            (None, Some(target)) => target.discard_with(rename),
+            (Some((file, writer)), None) => self.commit_and_rename(file, &writer, to, rename),
+            (Some((file, writer)), Some(target)) if target_first => {
+                target.discard_with(|| self.commit_and_rename(file, &writer, to, rename))
             }
-            None => replace(),
-        };
-        renamed.map_err(|error| self.explain_rename(error, from, to))
+            (Some((file, writer)), Some(target)) => {
+                self.commit_and_rename(file, &writer, to, || target.discard_with(rename))
+            }
+        }
+    }
+
+    fn commit_and_rename(
+        &self,
+        file: &Arc<OpenFile>,
+        writer: &FileWriter,
+        to: &RemotePath,
+        rename: impl FnOnce() -> Result<(), FsError>,
+    ) -> Result<(), FsError> {
+        let (committed, renamed) = writer.commit_and(|_| {
+            let renamed = rename();
+            // What is written from now on must not go to the old name.
+            if renamed.is_ok() {
+                writer.set_path(to.clone());
+            }
+            renamed
+        })?;
+        if let Some(committed) = committed {
+            self.after_commit(file, &committed);
+        }
+        renamed
     }
 
     fn explain_rename(&self, error: RemoteError, from: &RemotePath, to: &RemotePath) -> FsError {

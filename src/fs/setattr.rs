@@ -237,10 +237,11 @@ impl FtpFs {
             return Err(FsError::Errno(libc::ESTALE));
         };
         let context = Arc::clone(&self.writing);
-        let writer = FileWriter::edit(context, path, version, state.entry.mode)?;
+        let writer = FileWriter::edit(context, path.clone(), version, state.entry.mode)?;
         state.writer = Some(Arc::clone(&writer));
         let reader = state.reader.take();
         drop(state);
+        self.supersede(&path);
         // Readers see staged bytes from now on; the download would be of an old content.
         reader.into_iter().for_each(|reader| {
             reader.reclaim();

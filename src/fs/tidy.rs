@@ -6,10 +6,10 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::open_file::OpenFile;
+use super::unsaved::Unsaved;
 use super::{DrainReport, FtpFs, Space, UNKNOWN_SPACE};
 use crate::ftp::RemotePath;
 use crate::pool::Reclaim;
-use crate::writeback::FileWriter;
 
 /// How often streams are looked after.
 const TICK: Duration = Duration::from_secs(5);
@@ -53,7 +53,7 @@ impl FtpFs {
             .chain(
                 unsaved
                     .into_iter()
-                    .map(|(path, writer)| (path, Unstored::Closed(writer))),
+                    .map(|unsaved| (unsaved.path.clone(), Unstored::Closed(unsaved))),
             )
             .collect();
         let mut report = DrainReport::default();
@@ -66,11 +66,10 @@ impl FtpFs {
             .spawn(move || {
                 for (path, unstored) in waiting {
                     let outcome = match unstored {
-                        Unstored::Open(file) => fs.commit(&file).map_err(|e| e.to_string()),
-                        Unstored::Closed(writer) => {
-                            writer.commit().map(|_| ()).map_err(|e| e.to_string())
-                        }
+                        Unstored::Open(file) => fs.commit(&file),
+                        Unstored::Closed(unsaved) => fs.store_unsaved(&unsaved),
                     };
+                    let outcome = outcome.map_err(|error| error.to_string());
                     if tell.send((path, outcome)).is_err() {
                         return;
                     }
@@ -158,7 +157,7 @@ impl FtpFs {
 enum Unstored {
     Open(Arc<OpenFile>),
     /// Its last commit failed.
-    Closed(Arc<FileWriter>),
+    Closed(Unsaved),
 }
 
 impl Reclaim for FtpFs {

@@ -103,6 +103,18 @@ impl RemotePath {
             || (self.0.starts_with(&ancestor.0) && self.0.get(ancestor.0.len()) == Some(&b'/'))
     }
 
+    /// Where this path is after `from` was renamed to `to`; `None` if it is not at or below `from`.
+    pub fn moved(&self, from: &RemotePath, to: &RemotePath) -> Option<Self> {
+        if !self.starts_with(from) {
+            return None;
+        }
+        let skip = if from.is_root() { 0 } else { from.0.len() };
+        self.0[skip..]
+            .split(|byte| *byte == b'/')
+            .filter(|name| !name.is_empty())
+            .try_fold(to.clone(), |path, name| path.join(name).ok())
+    }
+
     /// The bytes as they go into a command.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -223,6 +235,24 @@ mod tests {
                 RemotePath::parse(path).unwrap().starts_with(&a),
                 expected,
                 "{path:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn moved_follows_a_renamed_directory() {
+        let path = |text: &str| RemotePath::parse(text.as_bytes()).unwrap();
+        for (from, to, expected) in [
+            ("/a", "/b", Some("/b/x/y")),
+            ("/a/x/y", "/z", Some("/z")),
+            ("/a", "/", Some("/x/y")),
+            ("/", "/c", Some("/c/a/x/y")),
+            ("/a/xx", "/b", None),
+        ] {
+            assert_eq!(
+                path("/a/x/y").moved(&path(from), &path(to)),
+                expected.map(path),
+                "{from} to {to}"
             );
         }
     }

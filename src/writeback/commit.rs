@@ -55,11 +55,17 @@ impl FileWriter {
         &self,
         then: impl FnOnce(Option<&Committed>) -> R,
     ) -> Result<(Option<Committed>, R), WriteError> {
-        let mut stream = self.stream.lock();
+        let mut stream = self.take_stream();
         let mut attempt = 1;
         let committed = loop {
             match self.commit_once(&mut stream) {
                 Ok(committed) => break committed,
+                Err(WriteError::Doomed) => {
+                    // Nothing is left to be done, or the server refused that and it begins anew.
+                    drop(stream);
+                    self.await_doom();
+                    stream = self.take_stream();
+                }
                 Err(WriteError::Remote(error))
                     if error.kind().is_transient() && attempt < ATTEMPTS =>
                 {
@@ -207,6 +213,9 @@ impl FileWriter {
         let mut at = range.start;
         while at < range.end {
             let length = usize::try_from((range.end - at).min(1 << 20)).unwrap_or(0);
+            if self.is_doomed() {
+                return Err(WriteError::Doomed);
+            }
             let piece = self.state.lock().staging.view(at, length);
             upload.write(&piece.read()?)?;
             at += length as u64;

@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicU32;
 
 pub use ranges::ByteRanges;
 pub use staging::{StagedBytes, StagingArea};
-pub use writer::{Committed, FileWriter, WriteError, WriteRead};
+pub use writer::{Committed, FileWriter, Still, WriteError, WriteRead};
 
 use crate::remote::{Remote, TemporaryNames};
 use crate::workers::Workers;

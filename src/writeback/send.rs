@@ -2,6 +2,7 @@
 //! only the server has.
 
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::writer::{FileWriter, OWNER_WRITES, Sending, State, Stream};
@@ -21,8 +22,12 @@ impl FileWriter {
     pub(super) fn chase(&self) {
         let mut stream = self.stream.lock();
         let remote = &self.context.remote;
-        let more =
-            |state: &State| state.can_chase() && state.chaseable() > 0 && !remote.is_contended();
+        let more = |state: &State| {
+            state.can_chase()
+                && state.chaseable() > 0
+                && self.waiting.load(Ordering::Acquire) == 0
+                && !remote.is_contended()
+        };
         let wanted = more(&self.state.lock());
         let slot = if wanted && stream.upload.is_none() {
             remote.try_upload_slot()
@@ -148,6 +153,9 @@ impl FileWriter {
             return Ok(());
         };
         loop {
+            if self.is_doomed() {
+                return Err(WriteError::Doomed);
+            }
             let piece = {
                 let mut state = self.state.lock();
                 if !more(&state) {

@@ -3,9 +3,10 @@
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::staging::StagingFile;
 use super::{ByteRanges, StagedBytes, WriteContext};
@@ -27,6 +28,9 @@ pub enum WriteError {
     /// The local disk for staged data.
     #[error("local copy of written data: {0}")]
     Local(Arc<io::Error>),
+    /// The file is being deleted or replaced, so what was on its way was given up.
+    #[error("the file is being deleted or replaced")]
+    Doomed,
     /// The file on the server is no longer the one that was opened and partly changed.
     #[error("the file changed on the server while it was being edited; it was not overwritten")]
     Conflict,
@@ -75,6 +79,12 @@ pub struct FileWriter {
     pub(super) state: Mutex<State>,
     /// Guards what is on the line; taken by workers only, over the stream's I/O.
     pub(super) stream: Mutex<Stream>,
+    /// Who waits for the stream: a chase ends for them, for it could go on as long as the program writes.
+    pub(super) waiting: AtomicUsize,
+    /// Held by who deletes or replaces the file; before `stream`.
+    doom: Mutex<()>,
+    /// `doom` is held: bytes on their way are sent in vain.
+    doomed: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -124,6 +134,10 @@ pub(super) struct Stream {
     pub(super) used: Instant,
 }
 
+/// Nothing of the file is on the line as long as this lives.
+#[derive(Debug)]
+pub struct Still<'a>(#[expect(dead_code, reason = "only held")] MutexGuard<'a, Stream>);
+
 /// An upload on its way.
 #[derive(Debug)]
 pub(super) struct Sending {
@@ -172,6 +186,9 @@ impl FileWriter {
             context,
             state: Mutex::new(state),
             stream: Mutex::new(stream),
+            waiting: AtomicUsize::new(0),
+            doom: Mutex::new(()),
+            doomed: AtomicBool::new(false),
         }))
     }
 
@@ -216,9 +233,12 @@ impl FileWriter {
     pub fn begin(&self) -> Result<(), WriteError> {
         let mut stream = self.stream.lock();
         match self.context.remote.try_upload_slot() {
-            Some(slot) => self.open_upload(&mut stream, slot),
-            None => Ok(()),
+            Some(slot) => self.open_upload(&mut stream, slot)?,
+            None => {}
         }
+        // What has begun is to be brought to its end, also where an empty file was emptied.
+        self.state.lock().resized = true;
+        Ok(())
     }
 
     /// Bytes of the file as it is now.
@@ -320,12 +340,44 @@ impl FileWriter {
     /// # Errors
     /// Those of `then`; the file is then as before.
     pub fn discard_with<R, E>(&self, then: impl FnOnce() -> Result<R, E>) -> Result<R, E> {
-        let mut stream = self.stream.lock();
+        let _doom = self.doom.lock();
+        self.doomed.store(true, Ordering::Release);
+        let mut stream = self.take_stream();
         self.give_up(&mut stream);
-        let result = then()?;
-        self.state.lock().discarded = true;
+        let result = then();
+        if result.is_ok() {
+            self.state.lock().discarded = true;
+            self.remove_temporary(&mut stream);
+        }
+        self.doomed.store(false, Ordering::Release);
+        result
+    }
+
+    /// Whether somebody is about to delete or replace the file.
+    pub(super) fn is_doomed(&self) -> bool {
+        self.doomed.load(Ordering::Acquire)
+    }
+
+    /// Waits until who deletes or replaces the file is through with it. Called without the stream.
+    pub(super) fn await_doom(&self) {
+        drop(self.doom.lock());
+    }
+
+    /// Takes everything of this file off the line and keeps it so as long as the guard lives: for a
+    /// change of its path from above. May wait.
+    pub fn stand_still(&self) -> Still<'_> {
+        let mut stream = self.take_stream();
+        self.leave_to_commit(&mut stream);
         self.remove_temporary(&mut stream);
-        Ok(result)
+        Still(stream)
+    }
+
+    /// The stream, as soon as whoever has it is done; a chase ends early.
+    pub(super) fn take_stream(&self) -> MutexGuard<'_, Stream> {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        let stream = self.stream.lock();
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
+        stream
     }
 
     /// This writer was made in vain: nothing of it reaches the server. May wait.

@@ -32,6 +32,7 @@ cases! {
     an_open_file_is_renamed_while_written.smoke().also(&[ATOMIC]),
     an_open_file_is_renamed_while_read.seeded(seed_two).smoke(),
     a_folder_is_renamed_while_a_file_in_it_is_written.smoke(),
+    a_folder_is_renamed_while_a_file_in_it_is_replaced.smoke().also(&[ATOMIC, ONE_CONNECTION]),
     a_replaced_file_stays_readable_where_it_is_open.smoke(),
     names_are_swapped_through_a_third.smoke(),
     save_by_rename_over.smoke().also(&[NO_CACHE, ATOMIC]),
@@ -275,6 +276,22 @@ fn a_folder_is_renamed_while_a_file_in_it_is_written(place: &Place) {
     holds(&place.there, ["new"]);
     has(&place.there.join("new/file"), b"before after");
     has(&place.here.join("new/file"), b"before after");
+}
+
+/// The upload of the new content has begun beside the old one when the folder moves.
+fn a_folder_is_renamed_while_a_file_in_it_is_replaced(place: &Place) {
+    let (old, new) = (place.here.join("old"), bytes(2, 3_000_000));
+    fs::create_dir(&old).or_fail("mkdir");
+    put(&old.join("file"), &bytes(1, 5000));
+    let mut writer = File::create(old.join("file")).or_fail("open");
+    writer.write_all(&new[..2_000_000]).or_fail("write");
+    fs::rename(&old, place.here.join("new")).or_fail("rename");
+    writer.write_all(&new[2_000_000..]).or_fail("write");
+    close(writer).or_fail("close");
+    holds(&place.there, ["new"]);
+    holds(&place.there.join("new"), ["file"]);
+    has(&place.there.join("new/file"), &new);
+    has(&place.here.join("new/file"), &new);
 }
 
 fn a_replaced_file_stays_readable_where_it_is_open(place: &Place) {

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use crate::case::NO_CACHE;
 use crate::check::{OrFail, eventually, holding};
 use crate::files::{bytes, close, has, put};
 use crate::place::{Look, Place};
@@ -23,6 +24,7 @@ cases! {
     a_lazy_unmount_stores_what_is_open.mounts_only().uncompared(),
     a_busy_mount_says_so_and_goes_on.smoke().mounts_only().uncompared(),
     what_cannot_be_stored_is_told.seeded(seed).smoke().mounts_only().uncompared(),
+    what_could_not_be_stored_does_not_come_back.seeded(seed).smoke().mounts_only().uncompared(),
     the_same_folder_is_mounted_again.smoke().mounts_only().uncompared(),
     a_daemon_is_ready_when_the_command_returns.smoke().mounts_only().uncompared(),
     two_mounts_of_one_server_work_together.smoke().mounts_only().uncompared(),
@@ -195,6 +197,47 @@ fn what_cannot_be_stored_is_told(place: &Place) {
     mode("folder", 0o755);
     mode("folder/file", 0o644);
     has(&place.there.join("folder/file"), &bytes(1, 500_000));
+}
+
+/// A close has failed, and the file was written anew since: by us, and by others.
+fn what_could_not_be_stored_does_not_come_back(place: &Place) {
+    let mut look = place.mount(NO_CACHE);
+    put(&place.there.join("folder/other"), &bytes(2, 500_000));
+    place.give(&place.there.join("folder/other"));
+    let mode = |name: &str, mode: u32| {
+        let mode = fs::Permissions::from_mode(mode);
+        fs::set_permissions(place.there.join(name), mode).or_fail("chmod on the server");
+    };
+    let lock = |closed: bool| {
+        mode("folder/file", if closed { 0o444 } else { 0o644 });
+        mode("folder/other", if closed { 0o444 } else { 0o644 });
+        mode("folder", if closed { 0o555 } else { 0o755 });
+    };
+    let open = |name: &str| {
+        let file = OpenOptions::new()
+            .write(true)
+            .open(look.here.join(name))
+            .or_fail("open");
+        file.set_len(0).or_fail("truncate");
+        file.write_all_at(b"first", 0).or_fail("write");
+        file
+    };
+    let files = [open("folder/file"), open("folder/other")];
+    lock(true);
+    for file in files {
+        assert!(close(file).is_err(), "close must fail");
+    }
+    let mount = look.mounted();
+    eventually("both are given up", Duration::from_secs(60), || {
+        let log = mount.log();
+        holding(log.matches("not stored").count() >= 2, || log)
+    });
+    lock(false);
+    put(&look.here.join("folder/file"), b"second");
+    put(&place.there.join("folder/other"), b"theirs");
+    assert_eq!(mount_of(&mut look).unmount(), Some(7), "exit code");
+    has(&place.there.join("folder/file"), b"second");
+    has(&place.there.join("folder/other"), b"theirs");
 }
 
 fn the_same_folder_is_mounted_again(place: &Place) {

@@ -23,6 +23,7 @@ cases! {
     an_append_makes_the_file.smoke(),
     replaced_content_is_shorter_or_longer.smoke().also(&[IN_PLACE]),
     replacing_keeps_mode_and_inode.smoke(),
+    emptying_an_empty_file_leaves_nothing_else.smoke().also(&[ATOMIC]),
     truncating_open_empties_even_without_a_write.smoke().also(&[ATOMIC, IN_PLACE]),
     written_bytes_are_read_before_the_close.smoke(),
     the_size_grows_while_writing.smoke(),
@@ -173,6 +174,14 @@ fn replacing_keeps_mode_and_inode(place: &Place) {
             .mode();
         assert_eq!(mode & 0o7777, 0o751, "mode on the server");
     }
+}
+
+fn emptying_an_empty_file_leaves_nothing_else(place: &Place) {
+    let path = place.here.join("file");
+    for _ in 0..3 {
+        put(&path, b"");
+    }
+    holds(&place.there, ["file"]);
 }
 
 fn truncating_open_empties_even_without_a_write(place: &Place) {

@@ -1,0 +1,118 @@
+//! Content that the server did not take and that nobody has open any more: tried once more at the end.
+//!
+//! Its program was told of the failure and may have written the file anew since, through this mount or
+//! not. So a copy is forgotten when its name gets another content here, and stored at the end only if
+//! the server has what it had after the failure.
+
+use std::sync::Arc;
+
+use super::open_file::OpenFile;
+use super::{FsError, FtpFs};
+use crate::ftp::RemotePath;
+use crate::remote::{ErrorKind, FileVersion};
+use crate::writeback::{FileWriter, WriteError};
+
+/// A writer whose last commit failed after the last close.
+#[derive(Debug)]
+pub(super) struct Unsaved {
+    pub(super) path: RemotePath,
+    writer: Arc<FileWriter>,
+    left: Left,
+}
+
+/// What the server had under the name when the commit had failed.
+#[derive(Debug, Clone, Copy)]
+enum Left {
+    Nothing,
+    File(FileVersion),
+    /// It could not be asked.
+    Unknown,
+}
+
+impl FtpFs {
+    /// The server did not take it and nobody has it open: the staged copy waits for the end. May wait.
+    pub(super) fn keep_unsaved(&self, file: &Arc<OpenFile>, error: &FsError) {
+        let writer = {
+            let mut state = file.state.lock();
+            if state.writable > 0 {
+                None
+            } else {
+                state.writer.take()
+            }
+        };
+        let Some(writer) = writer else { return };
+        let Some(path) = self.path_of(file.ino) else {
+            log::error!("a deleted file: not stored: {error}");
+            return;
+        };
+        log::error!("{path}: not stored: {error}");
+        let left = self.what_is_left(&path);
+        let unsaved = Unsaved { path, writer, left };
+        let mut files = self.files.lock();
+        let state = file.state.lock();
+        let renewed = state.writable > 0 || state.writer.is_some() || state.nameless;
+        drop(state);
+        // Whoever has begun to write it anew since has the say.
+        if !renewed {
+            files.unsaved.retain(|other| other.path != unsaved.path);
+            files.unsaved.push(unsaved);
+        }
+    }
+
+    /// `path` gets another content, or none: copies that failed before do not count any more.
+    pub(super) fn supersede(&self, path: &RemotePath) {
+        let mut files = self.files.lock();
+        let (gone, kept) = std::mem::take(&mut files.unsaved)
+            .into_iter()
+            .partition::<Vec<_>, _>(|unsaved| unsaved.path.starts_with(path));
+        files.unsaved = kept;
+        drop(files);
+        for unsaved in gone {
+            log::info!(
+                "{}: the copy that was not stored is given up for newer content",
+                unsaved.path
+            );
+        }
+    }
+
+    /// What is at or below `from` is at `to` now.
+    pub(super) fn unsaved_follow(&self, from: &RemotePath, to: &RemotePath) {
+        self.supersede(to);
+        for unsaved in &mut self.files.lock().unsaved {
+            if let Some(path) = unsaved.path.moved(from, to) {
+                unsaved.writer.set_path(path.clone());
+                unsaved.path = path;
+            }
+        }
+    }
+
+    /// The last try. May wait.
+    pub(super) fn store_unsaved(&self, unsaved: &Unsaved) -> Result<(), FsError> {
+        let same = match (unsaved.left, self.what_is_left(&unsaved.path)) {
+            (Left::File(before), Left::File(now)) => before.agrees_with(now),
+            (Left::Nothing | Left::Unknown, Left::Nothing) => true,
+            // Nothing of it counts: this is where an upload that never got on ends.
+            (Left::Unknown, Left::File(now)) => now.size == 0,
+            _ => false,
+        };
+        if !same {
+            return Err(WriteError::Conflict.into());
+        }
+        unsaved.writer.commit()?;
+        Ok(())
+    }
+
+    fn what_is_left(&self, path: &RemotePath) -> Left {
+        match self.remote.version(path) {
+            Ok(version) => Left::File(version),
+            Err(error) if error.kind() == ErrorKind::NotFound => Left::Nothing,
+            Err(error) if error.kind() == ErrorKind::Refused => {
+                match self.find(path, super::change::FRESH) {
+                    Ok(None) => Left::Nothing,
+                    _ => Left::Unknown,
+                }
+            }
+            Err(_) => Left::Unknown,
+        }
+    }
+}
