@@ -15,15 +15,14 @@ impl FtpFs {
             Err(error) => return done(Err(error)),
         };
         let mut state = handle.file.state.lock();
-        if state.epoch != handle.epoch {
-            drop(state);
-            return done(Err(FsError::Errno(libc::ESTALE)));
-        }
         if let Some(writer) = state.writer.clone() {
             drop(state);
             return self.read_staged(writer, offset, size, done);
         }
-        let reader = self.reader_of(&handle.file, &mut state);
+        let reader = match handle.own_reader(&state) {
+            Some(reader) => Ok(reader),
+            None => self.reader_of(&handle.file, &mut state),
+        };
         drop(state);
         match reader {
             Ok(reader) => {
@@ -69,7 +68,7 @@ impl FtpFs {
         if !handle.writable {
             return Err(FsError::Errno(libc::EBADF));
         }
-        if handle.file.state.lock().epoch != handle.epoch {
+        if handle.is_stale(&handle.file.state.lock()) {
             return Err(FsError::Errno(libc::ESTALE));
         }
         let writer = self.writer_of(&handle.file)?;

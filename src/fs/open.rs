@@ -10,7 +10,7 @@ use super::open_file::{Handle, OpenFile, OpenState, exact};
 use super::{FsError, FtpFs, Opened, Wait};
 use crate::cache::{ContentId, Entries, FileReader, Remembered};
 use crate::ftp::RemotePath;
-use crate::ftp::listing::EntryKind;
+use crate::ftp::listing::{Entry, EntryKind};
 use crate::remote::{ErrorKind, FileVersion};
 use crate::writeback::{FileWriter, WriteError};
 
@@ -51,6 +51,13 @@ impl FtpFs {
             return self.open_truncated(ino, &path, &found, flags, wait);
         }
         let version = self.current_version(&path, &found, wait)?;
+        if self.may_be_another_file(ino, version) {
+            // Who has the old content open keeps the old number, whose pages are of the old content. The
+            // kernel answers this error by a look-up, which finds the new file, and opens that.
+            self.listed_as(&path, &found, version);
+            self.inodes.lock().detach(ino);
+            return Err(FsError::Errno(libc::ESTALE));
+        }
         let (file, keep) = self.opened_file(ino, &path, &found, version);
         if !keep {
             // What the kernel was told of size and time came from a listing.
@@ -61,9 +68,8 @@ impl FtpFs {
         } else {
             FopenFlags::empty()
         };
-        if version.is_none() || file.state.lock().stale > 0 {
-            // Of unknown size: the kernel must ask for bytes until there are no more. Beside handles of
-            // another content: it must not give them these bytes.
+        if version.is_none() {
+            // Of unknown size: the kernel must ask for bytes until there are no more.
             reply = FopenFlags::FOPEN_DIRECT_IO;
         }
         if !writes {
@@ -81,9 +87,6 @@ impl FtpFs {
         let unfinished = {
             let mut state = file.state.lock();
             state.handles = state.handles.saturating_sub(1);
-            if handle.epoch != state.epoch {
-                state.stale = state.stale.saturating_sub(1);
-            }
             if handle.writable {
                 state.writable = state.writable.saturating_sub(1);
             }
@@ -240,6 +243,7 @@ impl FtpFs {
             Some(writer) => Some(Arc::clone(writer)),
             None => {
                 state.writer = Some(Arc::clone(&writer));
+                state.epoch += 1;
                 None
             }
         };
@@ -293,15 +297,29 @@ impl FtpFs {
         }
     }
 
-    /// The open file with this version as its present one, and whether the kernel may keep its pages.
-    fn opened_file(
+    /// Whether somebody else has changed a file that is open here, or may have: within a second, to the
+    /// same size.
+    fn may_be_another_file(&self, ino: u64, version: Option<FileVersion>) -> bool {
+        let Some(file) = self.open_file(ino) else {
+            return false;
+        };
+        let mut state = file.state.lock();
+        let same = match (state.version, version) {
+            (Some(before), Some(now)) => state.certain && before.agrees_with(now),
+            _ => true,
+        };
+        let another = !same && state.handles > 0 && state.writer.is_none();
+        state.nameless |= another;
+        another
+    }
+
+    /// The entry with the size and time that the server has just told; the cached listing learns it.
+    fn listed_as(
         &self,
-        ino: u64,
         path: &RemotePath,
         found: &Remembered,
         version: Option<FileVersion>,
-    ) -> (Arc<OpenFile>, bool) {
-        let (content, keep) = self.content_of(ino, version);
+    ) -> Entry {
         let mut entry = found.entry.clone();
         if let Some(version) = version {
             let known = found.own.map(|own| own.stored);
@@ -317,21 +335,43 @@ impl FtpFs {
         {
             self.listings.put(&dir, entry.clone(), None);
         }
+        entry
+    }
+
+    /// The open file with this version as its present one, and whether the kernel may keep its pages.
+    fn opened_file(
+        &self,
+        ino: u64,
+        path: &RemotePath,
+        found: &Remembered,
+        version: Option<FileVersion>,
+    ) -> (Arc<OpenFile>, bool) {
+        let (content, keep) = self.content_of(ino, version);
+        let entry = self.listed_as(path, found, version);
         let file = self.file_of(ino, |ino| OpenFile::new(ino, entry.clone(), version));
+        let ours = found
+            .own
+            .zip(version)
+            .is_some_and(|(own, now)| own.stored.agrees_with(now));
         let mut state = file.state.lock();
         let changed = match (state.version, version) {
             (Some(before), Some(now)) => !before.agrees_with(now),
             _ => false,
         };
-        if changed && state.writer.is_none() {
-            state.epoch += 1;
-            state.stale = state.handles;
-            state.entry = entry;
-            state.version = version;
-            state.reader = None;
-        }
-        if state.reader.is_none() && state.writer.is_none() {
-            state.reader = Some(self.new_reader(path.clone(), content, version));
+        if state.writer.is_none() {
+            if changed {
+                state.entry = entry;
+                state.version = version;
+            }
+            state.certain = ours || version.is_none_or(is_settled);
+            // Handles that are open keep the reader of what they have opened.
+            let other = state
+                .reader
+                .as_ref()
+                .is_none_or(|reader| reader.content() != content);
+            if changed || other {
+                state.reader = Some(self.new_reader(path.clone(), content, version));
+            }
         }
         drop(state);
         (file, keep && !changed)
@@ -341,10 +381,7 @@ impl FtpFs {
     /// old when it was told.
     fn content_of(&self, ino: u64, version: Option<FileVersion>) -> (ContentId, bool) {
         let mut inodes = self.inodes.lock();
-        let settled = version.filter(|v| {
-            v.modified
-                .is_some_and(|time| time + SETTLED < SystemTime::now())
-        });
+        let settled = version.filter(|version| is_settled(*version));
         if let (Some(now), Some((content, before))) = (settled, inodes.content(ino))
             && before == now
         {
@@ -385,6 +422,13 @@ impl FtpFs {
             other => other.into(),
         }
     }
+}
+
+/// Whether the same version later is the same content.
+fn is_settled(version: FileVersion) -> bool {
+    version
+        .modified
+        .is_some_and(|time| time + SETTLED < SystemTime::now())
 }
 
 /// The `perm` fact of MLSD (RFC 3659 section 7.5.5): what the server would refuse is refused at the open.

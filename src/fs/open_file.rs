@@ -27,8 +27,11 @@ pub(super) struct Handle {
     pub(super) writable: bool,
     /// `O_APPEND`: the kernel's idea of the end may be stale, so its offsets are ignored.
     pub(super) append: bool,
-    /// The content that was there at the open.
-    pub(super) epoch: u64,
+    /// Of the content that was there at the open; `None` while the file was being written.
+    pub(super) reader: Option<Arc<FileReader>>,
+    version: Option<FileVersion>,
+    /// How often the file had begun to be written at the open.
+    epoch: u64,
 }
 
 /// A file that is open, or whose last commit is still under way.
@@ -46,15 +49,15 @@ pub(super) struct OpenState {
     pub(super) entry: Entry,
     /// What the server had at the open or after our last commit; `None` if it does not tell sizes.
     pub(super) version: Option<FileVersion>,
+    /// The same version later is the same content: its time was settled when it was told, or the content
+    /// is our own.
+    pub(super) certain: bool,
     pub(super) handles: u32,
     pub(super) writable: u32,
     pub(super) reader: Option<Arc<FileReader>>,
     pub(super) writer: Option<Arc<FileWriter>>,
-    /// Counts contents that came from elsewhere: a handle of an older one is stale.
+    /// How often we began to write it: what a handle knew before is of no use any more.
     pub(super) epoch: u64,
-    /// Handles of older epochs: the kernel's pages are shared by all handles, so none of the present
-    /// content may go there.
-    pub(super) stale: u32,
     /// Deleted or replaced through this mount while it was open.
     pub(super) nameless: bool,
 }
@@ -66,12 +69,34 @@ impl Handle {
         state.handles += 1;
         state.writable += u32::from(writable);
         let append = flags & libc::O_APPEND != 0;
+        let reader = if state.writer.is_some() {
+            None
+        } else {
+            state.reader.clone()
+        };
+        let (version, epoch) = (state.version, state.epoch);
         Self {
             file: Arc::clone(file),
             writable,
             append,
-            epoch: state.epoch,
+            reader,
+            version,
+            epoch,
         }
+    }
+
+    /// The reader of the content that this handle has opened, unless we have written the file since.
+    pub(super) fn own_reader(&self, state: &OpenState) -> Option<Arc<FileReader>> {
+        self.reader.clone().filter(|_| self.epoch == state.epoch)
+    }
+
+    /// Whether somebody else changed the file after this handle was opened, as a later open found out.
+    pub(super) fn is_stale(&self, state: &OpenState) -> bool {
+        self.epoch == state.epoch
+            && match (self.version, state.version) {
+                (Some(opened), Some(now)) => !opened.agrees_with(now),
+                _ => false,
+            }
     }
 }
 
@@ -80,12 +105,12 @@ impl OpenFile {
         let state = OpenState {
             entry,
             version,
+            certain: true,
             handles: 0,
             writable: 0,
             reader: None,
             writer: None,
             epoch: 0,
-            stale: 0,
             nameless: false,
         };
         Arc::new(Self {

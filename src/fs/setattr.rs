@@ -239,6 +239,7 @@ impl FtpFs {
         let context = Arc::clone(&self.writing);
         let writer = FileWriter::edit(context, path.clone(), version, state.entry.mode)?;
         state.writer = Some(Arc::clone(&writer));
+        state.epoch += 1;
         let reader = state.reader.take();
         drop(state);
         self.supersede(&path);

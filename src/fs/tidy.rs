@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::open_file::OpenFile;
 use super::unsaved::Unsaved;
 use super::{DrainReport, FtpFs, Space, UNKNOWN_SPACE};
+use crate::cache::FileReader;
 use crate::ftp::RemotePath;
 use crate::pool::Reclaim;
 
@@ -120,10 +121,10 @@ impl FtpFs {
             .spawn(move || {
                 let mut asked: Option<Instant> = None;
                 while let Some(fs) = fs.upgrade() {
+                    fs.readers().iter().for_each(|reader| {
+                        reader.reclaim_if_older(REST);
+                    });
                     for file in fs.open_files() {
-                        file.reader().into_iter().for_each(|reader| {
-                            reader.reclaim_if_older(REST);
-                        });
                         file.writer().into_iter().for_each(|writer| {
                             writer.reclaim_if_older(REST);
                         });
@@ -148,6 +149,22 @@ impl FtpFs {
         }
     }
 
+    /// Those of open files, and those that handles have kept of older contents.
+    fn readers(&self) -> Vec<Arc<FileReader>> {
+        let files = self.files.lock();
+        let kept = files
+            .handles
+            .values()
+            .filter_map(|handle| handle.reader.clone());
+        let kept: Vec<_> = kept.collect();
+        drop(files);
+        let present = self
+            .open_files()
+            .into_iter()
+            .filter_map(|file| file.reader());
+        present.chain(kept).collect()
+    }
+
     fn open_files(&self) -> Vec<Arc<OpenFile>> {
         self.files.lock().by_inode.values().cloned().collect()
     }
@@ -164,9 +181,7 @@ impl Reclaim for FtpFs {
     /// Downloads first: what they have fetched is cached, while an upload has to be begun anew.
     fn reclaim(&self) -> bool {
         let files = self.open_files();
-        files
-            .iter()
-            .any(|file| file.reader().is_some_and(|reader| reader.reclaim()))
+        self.readers().iter().any(|reader| reader.reclaim())
             || files
                 .iter()
                 .any(|file| file.writer().is_some_and(|writer| writer.reclaim()))

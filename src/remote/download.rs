@@ -82,8 +82,8 @@ impl Download {
                     Ok(count) => {
                         self.failures = 0;
                         self.remote.count_progress();
+                        let count = self.clip(count)?;
                         self.position += count as u64;
-                        self.check_not_longer()?;
                         self.state = State::Running(transfer);
                         return Ok(count);
                     }
@@ -181,10 +181,17 @@ impl Download {
         }
     }
 
-    fn check_not_longer(&self) -> Result<(), RemoteError> {
-        match self.expected {
-            Some(expected) if self.position > expected.size => Err(self.changed("longer")),
-            _ => Ok(()),
+    /// How many of the bytes that came belong to the expected file. One that has grown, as a log does,
+    /// gives its old bytes first, and only then the error.
+    fn clip(&self, count: usize) -> Result<usize, RemoteError> {
+        let Some(expected) = self.expected else {
+            return Ok(count);
+        };
+        let left = expected.size.saturating_sub(self.position);
+        match usize::try_from(left) {
+            Ok(0) => Err(self.changed("longer")),
+            Ok(left) => Ok(count.min(left)),
+            Err(_) => Ok(count),
         }
     }
 

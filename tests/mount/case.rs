@@ -24,6 +24,8 @@ pub(crate) struct Case {
     pub(crate) variants: &'static [&'static [&'static str]],
     /// Whether the harness compares the mount's view with the server's disk afterwards.
     pub(crate) compare: bool,
+    /// How long the mount's view may lag behind the server's disk at that comparison.
+    pub(crate) lag: Duration,
 }
 
 impl Case {
@@ -38,6 +40,7 @@ impl Case {
             limit: Duration::from_secs(120),
             variants: &[],
             compare: true,
+            lag: Duration::ZERO,
         }
     }
 
@@ -68,6 +71,12 @@ impl Case {
     /// Runs again with these mount options.
     pub(crate) const fn also(mut self, variants: &'static [&'static [&'static str]]) -> Self {
         self.variants = variants;
+        self
+    }
+
+    /// Others change the server's disk: the mount sees that when its listings have expired.
+    pub(crate) const fn by_others(mut self) -> Self {
+        self.lag = Duration::from_secs(30);
         self
     }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use crate::case::Case;
-use crate::check::OrFail;
+use crate::check::{OrFail, eventually};
 use crate::facts::Facts;
 use crate::place::Place;
 use crate::site::{Sites, end_mount, folder_name};
@@ -164,13 +164,12 @@ fn work(case: &Case, place: &Place) {
         "temporary names are left on the server: {left:?}"
     );
     if case.compare && place.facts.is_mount() {
-        if place.own.lock().unwrap().is_empty() {
-            tree::same_trees(&place.here, &place.there, place.facts.modes);
-        } else {
-            // What another mount has done may be seen later by the shared one.
-            let look = place.fresh_look();
-            tree::same_trees(&look.here, &place.there, place.facts.modes);
-        }
+        // What another mount has done may be seen later by the shared one.
+        let fresh = (!place.own.lock().unwrap().is_empty()).then(|| place.fresh_look());
+        let here = fresh.as_ref().map_or(&place.here, |look| &look.here);
+        eventually("the mount's view is the server's disk", case.lag, || {
+            tree::compare(here, &place.there, place.facts.modes)
+        });
     }
 }
 
