@@ -4,7 +4,7 @@
 //! `cli` reads what the user typed, `mount` wires everything and runs it, `fuse` is the kernel border,
 //! `fs` the file system without the kernel, `cache` and `writeback` what we remember and what the server
 //! does not have yet, `remote` the server as one reliable object, `pool` its sessions, `ftp` the
-//! protocol on one connection, `net` bytes and sockets. `daemon`, `logging` and `workers` are leaves.
+//! protocol on one connection, `net` bytes and sockets. `daemon`, `logging`, `memory` and `workers` are leaves.
 
 pub mod cli;
 pub mod mount;
@@ -18,4 +18,5 @@ pub mod remote;
 pub mod pool;
 pub mod ftp;
 pub mod net;
+pub mod memory;
 pub mod workers;

@@ -6,9 +6,11 @@ use std::process::ExitCode;
 use ftpfs::cli::{self, Order, Wish};
 use ftpfs::daemon::{self, Report, Reporter, Side};
 use ftpfs::logging;
+use ftpfs::memory;
 use ftpfs::mount::{self, Failure, MountConfig, Status};
 
 fn main() -> ExitCode {
+    memory::settle();
     let outcome = match cli::parse(std::env::args_os()) {
         Ok(Wish::Text(text)) => print(&text),
         Ok(Wish::Mount(order)) => mount(*order),

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// Rooms from the ground up. A room may name rooms of lower floors only; rooms of one floor do not
 /// know each other.
 const FLOORS: [&[&str]; 11] = [
-    &["daemon", "logging", "workers"],
+    &["daemon", "logging", "memory", "workers"],
     &["net"],
     &["ftp"],
     &["pool"],

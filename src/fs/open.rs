@@ -431,15 +431,22 @@ fn is_settled(version: FileVersion) -> bool {
         .is_some_and(|time| time + SETTLED < SystemTime::now())
 }
 
-/// The `perm` fact of MLSD (RFC 3659 section 7.5.5): what the server would refuse is refused at the open.
+/// Mode bits and the `perm` fact of MLSD (RFC 3659 section 7.5.5): what the server would refuse is refused at
+/// the open.
 fn permitted(found: &Remembered, flags: i32) -> bool {
+    // Root passes the kernel's check of these, but not the server's.
+    let (reads, writes) = match flags & libc::O_ACCMODE {
+        libc::O_RDONLY => (true, false),
+        libc::O_WRONLY => (false, true),
+        _ => (true, true),
+    };
+    let mode = found.entry.mode.unwrap_or(0o666);
+    if reads && mode & 0o444 == 0 || writes && mode & 0o222 == 0 {
+        return false;
+    }
     let Some(perm) = &found.entry.perm else {
         return true;
     };
     let has = |letter: char| perm.contains(letter);
-    match flags & libc::O_ACCMODE {
-        libc::O_RDONLY => has('r'),
-        libc::O_WRONLY => has('w') || has('a'),
-        _ => has('r') && (has('w') || has('a')),
-    }
+    (!reads || has('r')) && (!writes || has('w') || has('a'))
 }

@@ -12,7 +12,7 @@ impl Session {
     /// Refused.
     pub fn enter(&mut self, path: &RemotePath) -> Result<(), FtpError> {
         let line = Command::Cwd(path.as_bytes()).line_length();
-        if line <= MAX_LINE {
+        if line <= MAX_LINE && !is_filtered(path.as_bytes()) {
             return self.accept(Command::Cwd(path.as_bytes())).map(drop);
         }
         let room = MAX_LINE - Command::Cwd(b"").line_length() - 1;
@@ -30,7 +30,7 @@ impl Session {
         build: impl for<'a> Fn(&'a [u8]) -> Command<'a>,
     ) -> Result<Cow<'p, [u8]>, FtpError> {
         let command = build(path.as_bytes());
-        if command.line_length() <= MAX_LINE {
+        if command.line_length() <= MAX_LINE && !is_filtered(path.as_bytes()) {
             return Ok(Cow::Borrowed(path.as_bytes()));
         }
         let too_long = FtpError::PathTooLong {
@@ -83,21 +83,39 @@ fn relative(path: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// An absolute path cut before slashes into pieces of at most `room` bytes, all but the first
-/// relative. `None` if one name alone is longer.
+/// ProFTPD as Debian ships it refuses every argument with `*` somewhere in front of `/`
+/// (`DenyFilter \*.*/`). Such directories are entered one by one.
+pub(super) fn is_filtered(path: &[u8]) -> bool {
+    let star = path.iter().position(|b| *b == b'*');
+    star.is_some_and(|star| path[star..].contains(&b'/'))
+}
+
+/// An absolute path cut before slashes into pieces of at most `room` bytes that no filter refuses,
+/// all but the first relative. `None` if one name alone is longer.
 fn pieces(path: &[u8], room: usize) -> Option<Vec<&[u8]>> {
     let mut found = Vec::new();
     let mut rest = path;
-    while rest.len() > room {
-        let cut = rest[..=room].iter().rposition(|b| *b == b'/')?;
-        if cut == 0 {
-            return None;
-        }
+    loop {
+        let star = rest.iter().position(|b| *b == b'*').unwrap_or(rest.len());
+        let filtered = rest[star..]
+            .iter()
+            .position(|b| *b == b'/')
+            .map(|slash| star + slash);
+        let longest = filtered.unwrap_or(rest.len());
+        let cut = if longest <= room {
+            longest
+        } else {
+            rest[..=room]
+                .iter()
+                .rposition(|b| *b == b'/')
+                .filter(|cut| *cut > 0)?
+        };
         found.push(&rest[..cut]);
+        if cut == rest.len() {
+            return Some(found);
+        }
         rest = &rest[cut + 1..];
     }
-    found.push(rest);
-    Some(found)
 }
 
 #[cfg(test)]
@@ -115,6 +133,15 @@ mod tests {
             [&b"/aaa"[..], b"bbb", b"ccc", b"ddd"]
         );
         assert_eq!(pieces(path, 2), None);
+    }
+
+    #[test]
+    fn a_star_ends_a_piece() {
+        assert_eq!(pieces(b"/a/s*r/b/c", 99).unwrap(), [&b"/a/s*r"[..], b"b/c"]);
+        assert_eq!(pieces(b"/*/*/x*", 99).unwrap(), [&b"/*"[..], b"*", b"x*"]);
+        for (path, filtered) in [(&b"/a/x*"[..], false), (b"/*/a", true), (b"/a", false)] {
+            assert_eq!(is_filtered(path), filtered, "{path:?}");
+        }
     }
 
     #[test]

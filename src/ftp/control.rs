@@ -120,7 +120,7 @@ impl ControlConnection {
         loop {
             if let Some(reply) = self.replies.next() {
                 log::trace!("[{}] < {reply}", self.number);
-                if reply.code() == 421 {
+                if reply.code() == 421 || is_dying(&reply) {
                     return Err(self.fail(FtpError::Farewell { verb, reply }));
                 }
                 if !reply.is_preliminary() {
@@ -261,4 +261,8 @@ impl fmt::Debug for ControlConnection {
             .field("broken", &self.broken)
             .finish_non_exhaustive()
     }
+}
+/// vsftpd says `500 OOPS: …` when one of its processes has failed, and closes.
+fn is_dying(reply: &Reply) -> bool {
+    reply.code() == 500 && reply.text().starts_with(b"OOPS:")
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::argument::is_filtered;
 use super::command::MAX_LINE;
 use super::control::ControlConnection;
 use super::stamp::{Stamp, parse_stamp};
@@ -115,7 +116,7 @@ impl Session {
 
     /// Whether a path can go into [`Session::modified_of_many`].
     pub fn fits_a_batch(path: &RemotePath) -> bool {
-        Command::Mdtm(path.as_bytes()).line_length() <= MAX_LINE
+        Command::Mdtm(path.as_bytes()).line_length() <= MAX_LINE && !is_filtered(path.as_bytes())
     }
 
     /// Times of many files, in one segment, each with its own refusal. For servers known to
@@ -245,10 +246,13 @@ impl Session {
     /// Refused; [`FtpError::InvalidArgument`].
     pub fn make_symlink(&mut self, target: &[u8], path: &RemotePath) -> Result<(), FtpError> {
         let target = std::str::from_utf8(target).map_err(|_| super::InvalidPath::ControlByte)?;
-        if target.contains(' ') || path.as_bytes().contains(&b' ') {
+        if target.contains(' ') || path.name().contains(&b' ') {
             return Err(super::InvalidPath::NotAName.into());
         }
-        self.accept(Command::SiteSymlink(target, path.as_bytes()))
+        // A relative target is looked for from the session's directory.
+        let dir = path.parent().ok_or(super::InvalidPath::NotAName)?;
+        self.enter(&dir)?;
+        self.accept(Command::SiteSymlink(target, path.name()))
             .map(drop)
     }
 

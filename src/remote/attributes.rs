@@ -1,6 +1,6 @@
 //! Size, time, mode and free space: asking and setting.
 
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::profile::Ability;
 use super::{ErrorKind, FileVersion, Remote, RemoteError};
@@ -161,7 +161,7 @@ impl Remote {
         self.repeat("MFMT", |mut lease, _| {
             if lease.features().has("MFMT") && !self.profile.lacks(Ability::Mfmt) {
                 match lease.set_modified(path, time) {
-                    Err(e) if self.learn_if_absent(Ability::Mfmt, &e) => {}
+                    Err(e) if ordinary(time) && self.learn_if_absent(Ability::Mfmt, &e) => {}
                     other => return other.map(Some),
                 }
             }
@@ -188,7 +188,9 @@ impl Remote {
         }
         match set {
             Ok(()) => {}
-            Err(e) if self.learn_if_absent(Ability::MdtmSet, &e) => return Ok(None),
+            Err(e) if ordinary(time) && self.learn_if_absent(Ability::MdtmSet, &e) => {
+                return Ok(None);
+            }
             Err(FtpError::Refused { .. }) => {
                 // Is it the form, or is it this file?
                 if lease.modified(path).is_ok() {
@@ -252,6 +254,14 @@ impl Remote {
         }
         absent
     }
+}
+
+/// A time that every server can store: a refusal of another one tells nothing of the command.
+fn ordinary(time: SystemTime) -> bool {
+    const FIRST: u64 = 86_400;
+    const LAST: u64 = 0x7fff_ffff;
+    let since = time.duration_since(UNIX_EPOCH).map(|since| since.as_secs());
+    since.is_ok_and(|seconds| (FIRST..LAST).contains(&seconds))
 }
 
 pub(super) fn unsupported(what: &str) -> RemoteError {

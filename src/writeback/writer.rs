@@ -232,9 +232,8 @@ impl FileWriter {
     /// The server's refusal.
     pub fn begin(&self) -> Result<(), WriteError> {
         let mut stream = self.stream.lock();
-        match self.context.remote.try_upload_slot() {
-            Some(slot) => self.open_upload(&mut stream, slot)?,
-            None => {}
+        if let Some(slot) = self.context.remote.try_upload_slot() {
+            self.open_upload(&mut stream, slot)?;
         }
         // What has begun is to be brought to its end, also where an empty file was emptied.
         self.state.lock().resized = true;
