@@ -30,10 +30,13 @@ pub(crate) struct Facts {
     pub(crate) folder_seconds: bool,
     /// Names may be any bytes; else they must be UTF-8.
     pub(crate) any_bytes: bool,
-    /// Names may end in a blank and hold control characters; Pure-FTPd writes `_` for both.
+    /// Names may end in a blank and hold control characters and backslashes; Pure-FTPd writes `_`
+    /// for the former and refuses the latter.
     pub(crate) odd_names: bool,
     /// How links look.
     pub(crate) links: Links,
+    /// The longest listing that the server gives; Pure-FTPd's 10,000 (LimitRecursion) hold `.` and `..`.
+    pub(crate) listing: usize,
 }
 
 const LOCAL: Facts = Facts {
@@ -45,6 +48,7 @@ const LOCAL: Facts = Facts {
     any_bytes: true,
     odd_names: true,
     links: Links::Shown,
+    listing: usize::MAX,
 };
 
 /// A plain folder first, then the brands.
@@ -64,6 +68,7 @@ static ALL: [Facts; 6] = [
     Facts {
         brand: Some(Brand::PureFtpd),
         odd_names: false,
+        listing: 9_998,
         ..LOCAL
     },
     Facts {
