@@ -135,7 +135,7 @@ impl Remote {
     /// Makes a symbolic link (SITE SYMLINK).
     ///
     /// # Errors
-    /// `Unsupported` nearly everywhere.
+    /// `Unsupported` nearly everywhere, and for targets that the server does not link to.
     pub fn make_symlink(&self, target: &[u8], path: &RemotePath) -> Result<(), RemoteError> {
         if self.profile.lacks(Ability::Symlink) {
             return Err(unsupported("SITE SYMLINK"));
@@ -143,6 +143,11 @@ impl Remote {
         self.repeat("SITE SYMLINK", |mut lease, _| {
             match lease.make_symlink(target, path) {
                 Err(e) if self.learn_if_unknown(Ability::Symlink, &e) => Ok(None),
+                // ProFTPD makes no links to what is not there, and takes no blank in a name.
+                Err(FtpError::InvalidArgument(_)) => Ok(None),
+                Err(FtpError::Refused { reply, .. }) if reply.mentions(&["no such file"]) => {
+                    Ok(None)
+                }
                 other => other.map(Some),
             }
         })?
