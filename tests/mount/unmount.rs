@@ -214,17 +214,17 @@ fn what_could_not_be_stored_does_not_come_back(place: &Place) {
         mode("folder", if closed { 0o555 } else { 0o755 });
     };
     let open = |name: &str| {
-        let file = OpenOptions::new()
+        OpenOptions::new()
             .write(true)
             .open(look.here.join(name))
-            .or_fail("open");
-        file.set_len(0).or_fail("truncate");
-        file.write_all_at(b"first", 0).or_fail("write");
-        file
+            .or_fail("open")
     };
     let files = [open("folder/file"), open("folder/other")];
     lock(true);
     for file in files {
+        // Not before: a child of another case closes its copy of the descriptor, which is a flush.
+        file.set_len(0).or_fail("truncate");
+        file.write_all_at(b"first", 0).or_fail("write");
         assert!(close(file).is_err(), "close must fail");
     }
     let mount = look.mounted();
