@@ -165,7 +165,8 @@ fn work(case: &Case, place: &Place) {
     );
     if case.compare && place.facts.is_mount() {
         // What another mount has done may be seen later by the shared one.
-        let fresh = (!place.own.lock().unwrap().is_empty()).then(|| place.fresh_look());
+        let others = !place.own.lock().unwrap().is_empty();
+        let fresh = others.then(|| place.fresh_look());
         let here = fresh.as_ref().map_or(&place.here, |look| &look.here);
         eventually("the mount's view is the server's disk", case.lag, || {
             tree::compare(here, &place.there, place.facts.modes)
