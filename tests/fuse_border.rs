@@ -124,6 +124,21 @@ fn a_program_that_closes_a_file_can_be_killed_and_the_file_arrives_later() {
 }
 
 #[test]
+fn a_program_that_starts_another_while_a_file_is_open_goes_on() {
+    let server = server();
+    let mount = Mounted::new(&server.url, &[]);
+    let mut file = File::create(mount.at("file")).unwrap();
+    // The other one inherits the file, and exec closes it. The kernel lets nobody look at a process
+    // that is in the middle of an exec, and the exec waits for the answer to that close.
+    let mut other = run("true", Path::new("/"));
+    assert!(ended(&mut other).success());
+    file.write_all(b"text").unwrap();
+    drop(file);
+    assert_eq!(fs::read(server.at("file")).unwrap(), b"text");
+    assert_eq!(mount.unmount(), Some(0));
+}
+
+#[test]
 fn a_mount_in_use_is_left_at_once_and_ends_when_its_files_are_closed() {
     let server = server();
     let mount = Mounted::new(&server.url, &[]);

@@ -83,6 +83,7 @@ impl FtpFs {
     /// close(2): commits what is dirty; its error is close's. `still_open` is asked only if nothing
     /// was written since the open: whether the caller has another descriptor of the file (the path
     /// is relative to the mount's root, without a slash in front), so that another flush follows.
+    /// It may wait, and is asked on a worker only.
     ///
     /// # Errors
     /// `WouldWait`; why the server does not have the data.
@@ -96,6 +97,9 @@ impl FtpFs {
         let Some(writer) = handle.file.writer().filter(|writer| writer.is_dirty()) else {
             return Ok(());
         };
+        if wait == Wait::No {
+            return Err(FsError::WouldWait);
+        }
         if !writer.is_touched()
             && self
                 .path_below_root(&handle)
@@ -103,10 +107,7 @@ impl FtpFs {
         {
             return Ok(());
         }
-        match wait {
-            Wait::No => Err(FsError::WouldWait),
-            Wait::Yes => self.commit(&handle.file),
-        }
+        self.commit(&handle.file)
     }
 
     /// fsync(2): commits what is dirty. May wait.

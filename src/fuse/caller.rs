@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -26,6 +27,9 @@ const EXITING: u64 = 0x4;
 
 /// A process with more descriptors than this is not searched: a look must stay short.
 const MOST_DESCRIPTORS: usize = 4096;
+
+/// How long a look at the descriptors of a process may take; it takes some microseconds.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// Whether the thread has been told to stop, or is gone. For a wait inside close(2), which exit
 /// goes through as well (`committing`), a thread that is dying of a signal counts too: nobody will
@@ -85,10 +89,25 @@ fn dies_of_signal(stat: &[u8]) -> bool {
 }
 
 /// Whether the thread has a descriptor of `file`, an absolute path as the kernel shows it. Only
-/// the links are read: to follow one would be a request to ourselves. False if that cannot be seen.
+/// the links are read: to follow one would be a request to ourselves. False if that cannot be seen
+/// at once. May wait for [`LOOK`].
 ///
 /// The descriptor that close(2) or dup2(2) is closing has left the table before the FLUSH.
 pub(super) fn has_open(thread: u32, file: &Path) -> bool {
+    // An exec that closes a descriptor waits for our answer to that FLUSH while it holds the lock
+    // that the kernel takes to read these links: a look at it ends after the answer.
+    let (tell, told) = crossbeam_channel::bounded(1);
+    let file = file.to_owned();
+    let look = std::thread::Builder::new()
+        .name("ftpfs-look".to_owned())
+        .spawn(move || tell.send(holds(thread, &file)));
+    match look {
+        Ok(_detached) => told.recv_timeout(LOOK).unwrap_or(false),
+        Err(_) => false,
+    }
+}
+
+fn holds(thread: u32, file: &Path) -> bool {
     let Ok(descriptors) = fs::read_dir(format!("/proc/{thread}/fd")) else {
         return false;
     };
@@ -108,7 +127,7 @@ mod tests {
     use super::*;
     use std::os::unix::process::CommandExt;
     use std::process::{Child, Command, Stdio};
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     fn status(pending: u64, shared: u64, blocked: u64) -> Vec<u8> {
         let mut text = b"Name:\tS\xffigPnd: ff\nState:\tD (disk sleep)\nSigQ:\t0/1\n".to_vec();

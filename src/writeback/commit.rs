@@ -102,6 +102,7 @@ impl FileWriter {
             self.finish(&snapshot, version, is_new).map_err(Into::into)
         });
         let mut state = self.state.lock();
+        state.committing = false;
         if let Err(error) = outcome {
             snapshot.dirty.iter().for_each(|range| {
                 let end = range.end.min(state.size);
@@ -129,6 +130,7 @@ impl FileWriter {
             }
             way => way,
         };
+        state.committing = true;
         Some(Snapshot {
             path: state.path.clone(),
             size: state.size,

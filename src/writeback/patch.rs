@@ -134,6 +134,7 @@ mod tests {
             staging: StagingFile::new(&area).unwrap(),
             staged: ranges.clone(),
             dirty: ranges,
+            committing: false,
             resized: false,
             size,
             base: Some(FileVersion {

@@ -93,8 +93,10 @@ pub(super) struct State {
     pub(super) staging: StagingFile,
     /// Bytes that are known here: written, fetched, or zeros of a hole.
     pub(super) staged: ByteRanges,
-    /// Bytes that the server does not have.
+    /// Bytes that the server does not have, and that no commit is about to bring there.
     pub(super) dirty: ByteRanges,
+    /// A commit is under way: the server does not have its bytes yet.
+    pub(super) committing: bool,
     /// The size differs from the server's for another reason than dirty bytes.
     pub(super) resized: bool,
     pub(super) size: u64,
@@ -159,6 +161,7 @@ impl FileWriter {
             staging: StagingFile::new(&context.area)?,
             staged: ByteRanges::default(),
             dirty: ByteRanges::default(),
+            committing: false,
             resized: false,
             size,
             base,
@@ -422,7 +425,10 @@ impl FileWriter {
 impl State {
     pub(super) fn is_dirty(&self) -> bool {
         !self.discarded
-            && (self.is_content_dirty() || self.mode_pending || self.set_modified.is_some())
+            && (self.committing
+                || self.is_content_dirty()
+                || self.mode_pending
+                || self.set_modified.is_some())
     }
 
     /// Its mode forbids writing: who has it open may go on, the server does not let us.
