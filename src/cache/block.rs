@@ -10,6 +10,9 @@ use parking_lot::Mutex;
 /// without a copy.
 pub(super) const BLOCK: u64 = 128 << 10;
 
+/// What a block takes at least, with its place in the map.
+const LEAST_COST: u64 = 512;
+
 /// One content of one file. A file that changes gets a new one, so that blocks of two contents can
 /// never be mixed; blocks of the old one are no longer asked for and leave in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,6 +33,11 @@ impl Block {
             start: offset % BLOCK,
             data,
         }
+    }
+
+    /// Bytes of memory: a million tiny files are not cheap.
+    fn cost(&self) -> u64 {
+        (self.data.len() as u64).max(LEAST_COST)
     }
 
     fn range(&self, index: u64) -> Range<u64> {
@@ -95,17 +103,17 @@ impl BlockCache {
         let mut held = self.held.lock();
         let mut block = Block::new(offset, data);
         if let Some(old) = held.blocks.pop(&key) {
-            held.bytes -= old.data.len() as u64;
+            held.bytes -= old.cost();
             block = join(&old, block);
         }
-        held.bytes += block.data.len() as u64;
+        held.bytes += block.cost();
         held.blocks.put(key, Arc::new(block));
         let mut gone = Vec::new();
         while held.bytes > self.capacity {
             let Some((_, oldest)) = held.blocks.pop_lru() else {
                 break;
             };
-            held.bytes -= oldest.data.len() as u64;
+            held.bytes -= oldest.cost();
             gone.push(oldest);
         }
         drop(held);
@@ -121,7 +129,7 @@ impl BlockCache {
         drop(blocks);
     }
 
-    /// Bytes held.
+    /// Bytes held, as they are counted.
     pub fn bytes(&self) -> u64 {
         self.held.lock().bytes
     }
@@ -202,6 +210,16 @@ mod tests {
             assert_eq!(known(&cache, offset, 1), None, "{offset}");
         }
         assert!(cache.get(ContentId(2), BLOCK + 11).is_none());
+    }
+
+    #[test]
+    fn tiny_blocks_are_not_free() {
+        let cache = BlockCache::new(10 * LEAST_COST);
+        for index in 0..100 {
+            cache.insert(A, index * BLOCK, vec![1]);
+        }
+        let kept = (0..100).filter(|i| cache.get(A, i * BLOCK).is_some());
+        assert_eq!(kept.count(), 10);
     }
 
     #[test]
