@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 pub use crate::writeback::UploadPolicy;
 pub use config::{FsConfig, OwnerConfig, StagingConfig};
@@ -68,6 +68,9 @@ pub struct FtpFs {
     inodes: Mutex<InodeTable>,
     /// Guards which files are open, and by which handles.
     files: Mutex<Files>,
+    /// Names that a rename is about to give to another file; alone.
+    moving: Mutex<Vec<RemotePath>>,
+    moved: Condvar,
     /// Guards directory snapshots by handle.
     snapshots: Mutex<HashMap<u64, Arc<Snapshot>>>,
     next_number: AtomicU64,
@@ -128,6 +131,8 @@ impl FtpFs {
             writing: Arc::new(writing),
             temporary,
             files: Mutex::default(),
+            moving: Mutex::default(),
+            moved: Condvar::new(),
             snapshots: Mutex::default(),
             next_number: AtomicU64::new(1),
             mounted: SystemTime::now(),

@@ -75,7 +75,13 @@ impl FtpFs {
         if !writes {
             reply |= FopenFlags::FOPEN_NOFLUSH;
         }
-        Ok(self.new_handle(&file, flags, reply))
+        let opened = self.new_handle(&file, flags, reply);
+        if self.was_moving(&path) {
+            // The kernel answers this by another look-up.
+            self.release(opened.handle);
+            return Err(FsError::Errno(libc::ESTALE));
+        }
+        Ok(opened)
     }
 
     /// The last descriptor is gone. Never waits; what is still dirty is committed by a worker.
@@ -399,6 +405,28 @@ impl FtpFs {
         version: Option<FileVersion>,
     ) -> Arc<FileReader> {
         FileReader::new(self.reading.clone(), path, content, version)
+    }
+
+    /// A reader of what the file is now, for a handle that has seen nothing of what it was. May wait.
+    pub(super) fn reader_anew(&self, handle: &Handle) -> Result<Arc<FileReader>, FsError> {
+        let ino = handle.file.ino;
+        let path = self.path(ino)?;
+        let found = self.remembered(ino, &path, Wait::Yes)?;
+        let version = self.current_version(&path, &found, Wait::Yes)?;
+        let entry = self.listed_as(&path, &found, version);
+        let reader = self.new_reader(path, ContentId(self.new_number()), version);
+        {
+            let mut state = handle.file.state.lock();
+            if state.writer.is_some() || state.nameless {
+                return Err(FsError::Errno(libc::ESTALE));
+            }
+            state.entry = entry;
+            state.version = version;
+            state.reader = Some(Arc::clone(&reader));
+        }
+        *handle.reader.lock() = Some(Arc::clone(&reader));
+        self.attributes_changed(ino);
+        Ok(reader)
     }
 
     /// The reader of an open file; after a writer it is made anew, for what the writer left.

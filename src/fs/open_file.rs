@@ -28,7 +28,7 @@ pub(super) struct Handle {
     /// `O_APPEND`: the kernel's idea of the end may be stale, so its offsets are ignored.
     pub(super) append: bool,
     /// Of the content that was there at the open; `None` while the file was being written.
-    pub(super) reader: Option<Arc<FileReader>>,
+    pub(super) reader: Mutex<Option<Arc<FileReader>>>,
     version: Option<FileVersion>,
     /// How often the file had begun to be written at the open.
     epoch: u64,
@@ -79,7 +79,7 @@ impl Handle {
             file: Arc::clone(file),
             writable,
             append,
-            reader,
+            reader: Mutex::new(reader),
             version,
             epoch,
         }
@@ -87,12 +87,13 @@ impl Handle {
 
     /// The reader of the content that this handle has opened, unless we have written the file since.
     pub(super) fn own_reader(&self, state: &OpenState) -> Option<Arc<FileReader>> {
-        self.reader.clone().filter(|_| self.epoch == state.epoch)
+        let own = self.reader.lock().clone();
+        own.filter(|_| self.epoch == state.epoch)
     }
 
     /// Whether somebody else changed the file after this handle was opened, as a later open found out.
     pub(super) fn is_stale(&self, state: &OpenState) -> bool {
-        self.epoch == state.epoch
+        self.own_reader(state).is_some()
             && match (self.version, state.version) {
                 (Some(opened), Some(now)) => !opened.agrees_with(now),
                 _ => false,

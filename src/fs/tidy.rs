@@ -155,7 +155,7 @@ impl FtpFs {
         let kept = files
             .handles
             .values()
-            .filter_map(|handle| handle.reader.clone());
+            .filter_map(|handle| handle.reader.lock().clone());
         let kept: Vec<_> = kept.collect();
         drop(files);
         let present = self
