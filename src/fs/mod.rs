@@ -16,8 +16,10 @@ mod lookup;
 mod directory;
 mod setattr;
 mod change;
+mod moves;
 mod rename;
 mod open;
+mod release;
 mod create;
 mod io;
 mod tidy;
@@ -28,7 +30,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 pub use crate::writeback::UploadPolicy;
 pub use config::{FsConfig, OwnerConfig, StagingConfig};
@@ -44,6 +46,7 @@ use crate::workers::Workers;
 use crate::writeback::{StagingArea, UNKNOWN_MODE, WriteContext};
 use directory::Snapshot;
 use inode::InodeTable;
+use moves::Moves;
 use open_file::Files;
 
 /// What statfs says where the server says nothing: 1 TiB, so that no program believes the disk full.
@@ -68,9 +71,8 @@ pub struct FtpFs {
     inodes: Mutex<InodeTable>,
     /// Guards which files are open, and by which handles.
     files: Mutex<Files>,
-    /// Names that a rename is about to give to another file; alone.
-    moving: Mutex<Vec<RemotePath>>,
-    moved: Condvar,
+    /// Names that renames give to other files; taken alone.
+    moves: Moves,
     /// Guards directory snapshots by handle.
     snapshots: Mutex<HashMap<u64, Arc<Snapshot>>>,
     next_number: AtomicU64,
@@ -131,8 +133,7 @@ impl FtpFs {
             writing: Arc::new(writing),
             temporary,
             files: Mutex::default(),
-            moving: Mutex::default(),
-            moved: Condvar::new(),
+            moves: Moves::default(),
             snapshots: Mutex::default(),
             next_number: AtomicU64::new(1),
             mounted: SystemTime::now(),

@@ -18,6 +18,9 @@ use crate::writeback::{FileWriter, WriteError};
 /// later is the same content.
 const SETTLED: Duration = Duration::from_secs(2);
 
+/// How often an open follows a name that renames give to one file after the other.
+const OPEN_ATTEMPTS: u32 = 8;
+
 impl FtpFs {
     /// Opens a plain file; `flags` are those of open(2).
     ///
@@ -29,12 +32,41 @@ impl FtpFs {
         if writes {
             self.may_change()?;
         }
+        for _ in 0..OPEN_ATTEMPTS {
+            // A rename may have put another file there since the kernel looked the name up.
+            let present = self.inodes.lock().present(ino);
+            let opened = match self.open_present(present, flags, wait) {
+                Err(FsError::Errno(libc::ESTALE)) if self.inodes.lock().present(ino) != present => {
+                    None
+                }
+                other => other?,
+            };
+            if let Some(opened) = opened {
+                let direct = FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_NOFLUSH;
+                // The pages of the old number are of the old file.
+                let flags = if present == ino { opened.flags } else { direct };
+                return Ok(Opened { flags, ..opened });
+            }
+        }
+        Err(FsError::Errno(libc::ESTALE))
+    }
+
+    /// Opens the file that has this number now; `None` if its name has become another file meanwhile.
+    fn open_present(
+        self: &Arc<Self>,
+        ino: u64,
+        flags: i32,
+        wait: Wait,
+    ) -> Result<Option<Opened>, FsError> {
+        let truncate = flags & libc::O_TRUNC != 0;
+        let writes = flags & libc::O_ACCMODE != libc::O_RDONLY || truncate;
+        let began = self.moves.now();
         if let Some((opened, writer)) = self.join_writer(ino, flags) {
             if truncate && let Err(error) = writer.truncate(0) {
                 self.release(opened.handle);
                 return Err(error.into());
             }
-            return Ok(opened);
+            return Ok(Some(opened));
         }
         let path = self.path(ino)?;
         let found = self.remembered(ino, &path, wait)?;
@@ -48,7 +80,9 @@ impl FtpFs {
             return Err(FsError::Errno(libc::EACCES));
         }
         if truncate {
-            return self.open_truncated(ino, &path, &found, flags, wait);
+            return self
+                .open_truncated(ino, &path, &found, flags, wait)
+                .map(Some);
         }
         let version = self.current_version(&path, &found, wait)?;
         if self.may_be_another_file(ino, version) {
@@ -76,85 +110,11 @@ impl FtpFs {
             reply |= FopenFlags::FOPEN_NOFLUSH;
         }
         let opened = self.new_handle(&file, flags, reply);
-        if self.was_moving(&path) {
-            // The kernel answers this by another look-up.
+        if self.moves.changed_since(began, &path) {
             self.release(opened.handle);
-            return Err(FsError::Errno(libc::ESTALE));
+            return Ok(None);
         }
-        Ok(opened)
-    }
-
-    /// The last descriptor is gone. Never waits; what is still dirty is committed by a worker.
-    pub fn release(self: &Arc<Self>, handle: u64) {
-        let Some(handle) = self.files.lock().handles.remove(&handle) else {
-            return;
-        };
-        let file = Arc::clone(&handle.file);
-        let unfinished = {
-            let mut state = file.state.lock();
-            state.handles = state.handles.saturating_sub(1);
-            if handle.writable {
-                state.writable = state.writable.saturating_sub(1);
-            }
-            state.writable == 0
-                && state
-                    .writer
-                    .as_ref()
-                    .is_some_and(|writer| writer.is_dirty())
-        };
-        if unfinished {
-            let fs = Arc::clone(self);
-            self.workers.spawn(move || fs.finish(&file));
-        } else {
-            self.retire(&file);
-        }
-    }
-
-    /// A job: commits what nobody has open for writing any more.
-    fn finish(&self, file: &Arc<OpenFile>) {
-        loop {
-            if let Err(error) = self.commit(file) {
-                self.keep_unsaved(file, &error);
-            }
-            let state = file.state.lock();
-            let again = state.writable == 0 && state.writer.as_ref().is_some_and(|w| w.is_dirty());
-            drop(state);
-            // Something was changed by name (truncate) while the commit was under way.
-            if !again {
-                break;
-            }
-        }
-        self.retire(file);
-    }
-
-    /// Lets go of a writer that is no longer wanted, and of the file after its last handle.
-    pub(super) fn retire(&self, file: &Arc<OpenFile>) {
-        let mut files = self.files.lock();
-        let mut state = file.state.lock();
-        let clean = state
-            .writer
-            .as_ref()
-            .is_some_and(|writer| !writer.is_dirty());
-        let mut gone = Vec::new();
-        if state.writable == 0 && clean {
-            state.entry = state.shown();
-            gone.extend(state.writer.take());
-        }
-        let last = state.handles == 0 && state.writer.is_none();
-        if last
-            && files
-                .by_inode
-                .get(&file.ino)
-                .is_some_and(|known| Arc::ptr_eq(known, file))
-        {
-            files.by_inode.remove(&file.ino);
-            drop(state);
-            drop(files);
-            self.inodes.lock().unpin(file.ino);
-            if let Some(reader) = file.reader() {
-                reader.reclaim();
-            }
-        }
+        Ok(Some(opened))
     }
 
     /// The open file of an inode, made if there is none. It pins the inode.
@@ -370,12 +330,8 @@ impl FtpFs {
                 state.version = version;
             }
             state.certain = ours || version.is_none_or(is_settled);
-            // Handles that are open keep the reader of what they have opened.
-            let other = state
-                .reader
-                .as_ref()
-                .is_none_or(|reader| reader.content() != content);
-            if changed || other {
+            // Handles that are open and this one share a reader, unless the content is another.
+            if changed || state.handles == 0 || state.reader.is_none() {
                 state.reader = Some(self.new_reader(path.clone(), content, version));
             }
         }

@@ -11,22 +11,6 @@ use crate::ftp::listing::{Entry, EntryKind};
 use crate::remote::RemoteError;
 use crate::writeback::FileWriter;
 
-/// A rename under way.
-struct Moving<'a> {
-    fs: &'a FtpFs,
-    to: RemotePath,
-}
-
-impl Drop for Moving<'_> {
-    fn drop(&mut self) {
-        let mut moving = self.fs.moving.lock();
-        if let Some(at) = moving.iter().position(|path| *path == self.to) {
-            moving.swap_remove(at);
-        }
-        self.fs.moved.notify_all();
-    }
-}
-
 impl FtpFs {
     /// Renames; with `no_replace` an existing `new_name` is EEXIST. A file that is open and dirty is
     /// committed first, and its failure is this one's. May wait.
@@ -51,7 +35,8 @@ impl FtpFs {
                 Ok(())
             };
         }
-        let _moving = self.begin_moving(&to);
+        // What was opened before is known to this rename, what is opened from here on waits for it.
+        let _moving = self.moves.begin(&to);
         let (ino, replaced) = {
             let inodes = self.inodes.lock();
             (inodes.find(parent, name), inodes.find(new_parent, new_name))
@@ -105,27 +90,6 @@ impl FtpFs {
         drop(inodes);
         self.follow(&to);
         Ok(())
-    }
-
-    /// From here on an open of `to` waits until it is another file: what was opened before is known to the
-    /// rename, and what is opened later finds the new one.
-    fn begin_moving(&self, to: &RemotePath) -> Moving<'_> {
-        self.moving.lock().push(to.clone());
-        Moving {
-            fs: self,
-            to: to.clone(),
-        }
-    }
-
-    /// Whether `path` is about to become another file; then it has become that when this returns.
-    /// May wait.
-    pub(super) fn was_moving(&self, path: &RemotePath) -> bool {
-        let mut moving = self.moving.lock();
-        let found = moving.contains(path);
-        while moving.contains(path) {
-            self.moved.wait(&mut moving);
-        }
-        found
     }
 
     /// Writers of what is open below a directory, in the order in which their streams may be taken.
