@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -57,8 +56,6 @@ pub struct FileReader {
     pub(super) context: ReadContext,
     pub(super) content: ContentId,
     pub(super) version: Option<FileVersion>,
-    /// Set with the first bytes that leave.
-    pub(super) delivered: AtomicBool,
     /// Taken by callers for a moment; never held while the network is used.
     pub(super) state: Mutex<State>,
     /// Taken by workers only, over the stream's I/O; before `state`.
@@ -123,7 +120,6 @@ impl FileReader {
             context,
             content,
             version,
-            delivered: AtomicBool::new(false),
             state: Mutex::new(State {
                 path,
                 window,
@@ -160,7 +156,6 @@ impl FileReader {
             && let Some(bytes) = block.bytes(offset, length)
             && bytes.len() == length
         {
-            self.delivered.store(true, Ordering::Relaxed);
             done(Ok(bytes));
             self.record(offset, length);
             return;
@@ -173,7 +168,6 @@ impl FileReader {
         };
         self.advance(&mut waiter, None);
         if waiter.missing() == 0 {
-            self.delivered.store(true, Ordering::Relaxed);
             (waiter.done)(Ok(&waiter.bytes));
             self.record(offset, length);
             return;
@@ -221,11 +215,6 @@ impl FileReader {
         self.finish_at_end(&mut stream);
         self.state.lock().pinned = pinned;
         Ok(())
-    }
-
-    /// Whether a read was answered with bytes of this content: from then on no other content will do.
-    pub fn has_delivered(&self) -> bool {
-        self.delivered.load(Ordering::Relaxed)
     }
 
     /// Gives the session of a resting download back, if there is one. Never waits.
@@ -306,12 +295,8 @@ impl FileReader {
         }
         if !complete.is_empty() {
             drop(state);
-            let verdict = self.verdict(stream);
             for waiter in complete {
-                match &verdict {
-                    Ok(()) => (waiter.done)(Ok(&waiter.bytes)),
-                    Err(error) => (waiter.done)(Err(error.clone())),
-                }
+                (waiter.done)(Ok(&waiter.bytes));
             }
             self.finish_at_end(stream);
             state = self.state.lock();

@@ -1,7 +1,6 @@
 //! The one stream of a `FileReader`: a running download, and the block that it fills.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::block::BLOCK;
@@ -121,25 +120,6 @@ impl FileReader {
         stream.used = Instant::now();
         (stream.building, stream.filled) = (Vec::new(), 0);
         Ok(())
-    }
-
-    /// Whether the first bytes may leave. If they are all that the file has, and more of them come, then the
-    /// file is another one than was opened, and nobody has seen anything of it yet.
-    pub(super) fn verdict(&self, stream: &mut Stream) -> Result<(), ReadError> {
-        if self.delivered.swap(true, Ordering::Relaxed) {
-            return Ok(());
-        }
-        let (Some(version), Some(download)) = (self.version, &mut stream.download) else {
-            return Ok(());
-        };
-        if download.position() < version.size || download.check_end().is_ok() {
-            return Ok(());
-        }
-        self.delivered.store(false, Ordering::Relaxed);
-        stream.download = None;
-        (stream.building, stream.filled) = (Vec::new(), 0);
-        self.detach();
-        Err(ReadError::Changed)
     }
 
     /// All bytes have come and were handed out; only the server's final word is left. It frees the

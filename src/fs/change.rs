@@ -9,7 +9,7 @@ use super::{FsError, FtpFs, Looked};
 use crate::ftp::RemotePath;
 use crate::ftp::listing::{Entry, EntryKind};
 use crate::remote::{ErrorKind, RemoteError};
-use crate::writeback::UNKNOWN_MODE;
+use crate::writeback::{UNKNOWN_MODE, UNTOLD_MODE};
 
 /// A listing that decides what a refusal meant, or whether a name is free, is at most this old.
 pub(super) const FRESH: Duration = Duration::from_secs(1);
@@ -98,15 +98,21 @@ impl FtpFs {
         if known == EntryKind::Directory {
             return Err(FsError::Errno(libc::EISDIR));
         }
-        if let Some(reader) = file.as_ref().and_then(|f| f.reader()) {
-            self.keep_for_readers(&reader);
+        if let Some(file) = &file {
+            self.keep_for_handles(file);
         }
-        let remove = || self.remote.remove_file(&path);
-        let removed = match file.as_ref().and_then(|f| f.writer()) {
-            Some(writer) => writer.discard_with(remove),
-            None => remove(),
+        let remove = || {
+            let removed = self.remote.remove_file(&path);
+            removed.map_err(|error| self.explain(error, &path, Asked::Use))
         };
-        removed.map_err(|error| self.explain(error, &path, Asked::Use))?;
+        match file.as_ref().and_then(|f| f.writer()) {
+            Some(writer) => writer.discard_with(|| match remove() {
+                // What is still to be stored may have no name on the server yet.
+                Err(error) if error.errno() == libc::ENOENT && writer.is_dirty() => Ok(()),
+                other => other,
+            })?,
+            None => remove()?,
+        }
         self.nameless(file.as_ref());
         self.supersede(&path);
         self.gone(ino, &path);
@@ -120,13 +126,14 @@ impl FtpFs {
     pub fn rmdir(&self, parent: u64, name: &[u8]) -> Result<(), FsError> {
         self.may_change()?;
         let path = self.path(parent)?.join(name)?;
-        if self.kind_at(&path)? != EntryKind::Directory {
+        let ino = self.inodes.lock().find(parent, name);
+        let open = ino.is_some_and(|ino| self.open_file(ino).is_some());
+        if open || self.kind_at(&path)? != EntryKind::Directory {
             return Err(FsError::Errno(libc::ENOTDIR));
         }
         let removed = self.remote.remove_directory(&path);
         removed.map_err(|error| self.explain(error, &path, Asked::RemoveDirectory))?;
         self.listings.forget_tree(&path);
-        let ino = self.inodes.lock().find(parent, name);
         self.gone(ino, &path);
         Ok(())
     }
@@ -176,12 +183,11 @@ impl FtpFs {
     fn settle_directory_mode(&self, path: &RemotePath, wanted: u16) -> Option<u16> {
         let learned = self.new_directory_mode.load(Ordering::Relaxed);
         let given = if learned == UNKNOWN_MODE {
-            let mode = self.remote.entry(path).ok().and_then(|entry| entry.mode);
-            if let Some(mode) = mode {
-                self.new_directory_mode
-                    .store(u32::from(mode), Ordering::Relaxed);
-            }
-            mode
+            self.remote.entry(path).ok().and_then(|entry| {
+                let told = entry.mode.map_or(UNTOLD_MODE, u32::from);
+                self.new_directory_mode.store(told, Ordering::Relaxed);
+                entry.mode
+            })
         } else {
             u16::try_from(learned).ok()
         };

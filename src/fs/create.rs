@@ -58,7 +58,7 @@ impl FtpFs {
         };
         let file = self.file_of(ino, |_| OpenFile::new(ino, entry.clone(), None));
         file.state.lock().writer = Some(writer);
-        let opened = self.new_handle(&file, flags | libc::O_WRONLY, FopenFlags::empty());
+        let opened = self.new_handle(&file, flags, FopenFlags::empty());
         Ok((self.looked(ino, &entry, Duration::ZERO), opened))
     }
 

@@ -38,6 +38,7 @@ impl FtpFs {
                 age,
             )
         })?;
+        let entries = self.with_unstored(ino, entries);
         let mut inodes = self.inodes.lock();
         let parent = inodes.place(ino).map_or(ROOT, |(parent, _)| parent);
         let numbered = |entry: Entry| {
@@ -59,6 +60,23 @@ impl FtpFs {
             }),
         );
         Ok(handle)
+    }
+
+    /// Adds open files that the server does not list because they are still to be stored.
+    fn with_unstored(&self, ino: u64, mut listed: Vec<Entry>) -> Vec<Entry> {
+        for file in self.open_files() {
+            let place = self.inodes.lock().place(file.ino);
+            let Some((_, name)) = place.filter(|(parent, _)| *parent == ino) else {
+                continue;
+            };
+            if let Err(at) = listed.binary_search_by(|entry| entry.name.cmp(&name))
+                && file.writer().is_some_and(|writer| writer.is_dirty())
+            {
+                let entry = file.entry();
+                listed.insert(at, Entry { name, ..entry });
+            }
+        }
+        listed
     }
 
     /// Passes the entries behind `offset` to `take` until it returns false: that entry was not

@@ -4,11 +4,8 @@ use std::sync::Arc;
 
 use super::open_file::{Handle, OpenFile, exact};
 use super::{FsError, FtpFs, ReadDone, Wait};
-use crate::cache::{FileReader, OwnTime, ReadError};
+use crate::cache::OwnTime;
 use crate::writeback::{Committed, FileWriter, WriteRead};
-
-/// How often a file that changes under our hands is opened anew before its reader is told.
-const ANEW: u32 = 3;
 
 impl FtpFs {
     /// Reads; never waits: `done` is called at once if memory has the bytes, else later by a worker.
@@ -28,34 +25,14 @@ impl FtpFs {
         };
         drop(state);
         match reader {
-            Ok(reader) => self.read_from(&reader, &handle, offset, size, ANEW, done),
+            Ok(reader) => {
+                let done = Box::new(move |result: Result<&[u8], crate::cache::ReadError>| {
+                    done(result.map_err(FsError::from));
+                });
+                reader.read(offset, size, done);
+            }
             Err(error) => done(Err(error)),
         }
-    }
-
-    /// Reads. If the file turns out to be another one than was opened, and nobody has seen a byte of it,
-    /// it is opened anew.
-    fn read_from(
-        self: &Arc<Self>,
-        reader: &Arc<FileReader>,
-        handle: &Arc<Handle>,
-        offset: u64,
-        size: u32,
-        anew: u32,
-        done: ReadDone,
-    ) {
-        let (fs, handle, asked) = (Arc::clone(self), Arc::clone(handle), Arc::clone(reader));
-        let answer = move |result: Result<&[u8], ReadError>| match result {
-            Err(ReadError::Changed) if anew > 0 && !asked.has_delivered() => {
-                let workers = Arc::clone(&fs.workers);
-                workers.spawn(move || match fs.reader_anew(&handle) {
-                    Ok(reader) => fs.read_from(&reader, &handle, offset, size, anew - 1, done),
-                    Err(error) => done(Err(error)),
-                });
-            }
-            other => done(other.map_err(FsError::from)),
-        };
-        reader.read(offset, size, Box::new(answer));
     }
 
     /// Reads of a file that is being written: staged bytes, and those that only the server has.
@@ -143,15 +120,25 @@ impl FtpFs {
 
     /// Brings the server up to date, and what we remember of it.
     pub(super) fn commit(&self, file: &Arc<OpenFile>) -> Result<(), FsError> {
-        let Some(writer) = file.writer() else {
-            return Ok(());
-        };
-        match writer.commit() {
-            Ok(Some(committed)) => {
-                self.after_commit(file, &committed);
-                Ok(())
+        match file.writer() {
+            Some(writer) => self.commit_writer(file, &writer),
+            None => Ok(()),
+        }
+    }
+
+    /// The same for a writer of `file` that may be set aside meanwhile.
+    pub(super) fn commit_writer(
+        &self,
+        file: &OpenFile,
+        writer: &FileWriter,
+    ) -> Result<(), FsError> {
+        let remember = |committed: Option<&Committed>| {
+            if let Some(committed) = committed {
+                self.after_commit(file, committed);
             }
-            Ok(None) => Ok(()),
+        };
+        match writer.commit_and(remember) {
+            Ok(_) => Ok(()),
             Err(error) => match self.path_of(file.ino) {
                 Some(path) => Err(self.explain_write(error, &path)),
                 None => Err(error.into()),
@@ -159,7 +146,7 @@ impl FtpFs {
         }
     }
 
-    pub(super) fn after_commit(&self, file: &Arc<OpenFile>, committed: &Committed) {
+    pub(super) fn after_commit(&self, file: &OpenFile, committed: &Committed) {
         let (entry, nameless) = {
             let mut state = file.state.lock();
             state.version = Some(committed.version);

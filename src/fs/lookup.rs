@@ -68,11 +68,7 @@ impl FtpFs {
         if let Some(file) = self.open_file(ino) {
             return Ok(self.looked(ino, &file.entry(), Duration::ZERO));
         }
-        let present = self.inodes.lock().present(ino);
-        if let Some(file) = self.open_file(present) {
-            return Ok(self.looked(ino, &file.entry(), Duration::ZERO));
-        }
-        let (entry, age) = self.entry_of(present, wait)?;
+        let (entry, age) = self.entry_of(ino, wait)?;
         Ok(self.looked(ino, &entry, age))
     }
 

@@ -1,9 +1,10 @@
 //! The file system, without the kernel.
 //!
 //! Locks, in the order in which they are taken; none but a stream's own is held over the network:
-//! `FtpFs::files` (tables of open files and handles) -> `OpenFile::state` (one open file) ->
-//! `FileWriter`/`FileReader` `stream` then `state` -> `FtpFs::inodes` -> listings and blocks. A lock is taken
-//! alone wherever that is possible; what is needed is copied out first.
+//! `stream` of a `FileWriter` or `FileReader` -> `FtpFs::files` (tables of open files and handles) ->
+//! `OpenFile::state` (one open file) -> `state` of a `FileWriter` or `FileReader` -> `FtpFs::inodes` ->
+//! listings and blocks. A lock is taken alone wherever that is possible; what is needed is copied
+//! out first.
 
 mod error;
 mod config;
@@ -16,10 +17,8 @@ mod lookup;
 mod directory;
 mod setattr;
 mod change;
-mod moves;
 mod rename;
 mod open;
-mod release;
 mod create;
 mod io;
 mod tidy;
@@ -46,7 +45,6 @@ use crate::workers::Workers;
 use crate::writeback::{StagingArea, UNKNOWN_MODE, WriteContext};
 use directory::Snapshot;
 use inode::InodeTable;
-use moves::Moves;
 use open_file::Files;
 
 /// What statfs says where the server says nothing: 1 TiB, so that no program believes the disk full.
@@ -71,8 +69,6 @@ pub struct FtpFs {
     inodes: Mutex<InodeTable>,
     /// Guards which files are open, and by which handles.
     files: Mutex<Files>,
-    /// Names that renames give to other files; taken alone.
-    moves: Moves,
     /// Guards directory snapshots by handle.
     snapshots: Mutex<HashMap<u64, Arc<Snapshot>>>,
     next_number: AtomicU64,
@@ -133,7 +129,6 @@ impl FtpFs {
             writing: Arc::new(writing),
             temporary,
             files: Mutex::default(),
-            moves: Moves::default(),
             snapshots: Mutex::default(),
             next_number: AtomicU64::new(1),
             mounted: SystemTime::now(),

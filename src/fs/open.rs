@@ -18,9 +18,6 @@ use crate::writeback::{FileWriter, WriteError};
 /// later is the same content.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// How often an open follows a name that renames give to one file after the other.
-const OPEN_ATTEMPTS: u32 = 8;
-
 impl FtpFs {
     /// Opens a plain file; `flags` are those of open(2).
     ///
@@ -32,41 +29,12 @@ impl FtpFs {
         if writes {
             self.may_change()?;
         }
-        for _ in 0..OPEN_ATTEMPTS {
-            // A rename may have put another file there since the kernel looked the name up.
-            let present = self.inodes.lock().present(ino);
-            let opened = match self.open_present(present, flags, wait) {
-                Err(FsError::Errno(libc::ESTALE)) if self.inodes.lock().present(ino) != present => {
-                    None
-                }
-                other => other?,
-            };
-            if let Some(opened) = opened {
-                let direct = FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_NOFLUSH;
-                // The pages of the old number are of the old file.
-                let flags = if present == ino { opened.flags } else { direct };
-                return Ok(Opened { flags, ..opened });
-            }
-        }
-        Err(FsError::Errno(libc::ESTALE))
-    }
-
-    /// Opens the file that has this number now; `None` if its name has become another file meanwhile.
-    fn open_present(
-        self: &Arc<Self>,
-        ino: u64,
-        flags: i32,
-        wait: Wait,
-    ) -> Result<Option<Opened>, FsError> {
-        let truncate = flags & libc::O_TRUNC != 0;
-        let writes = flags & libc::O_ACCMODE != libc::O_RDONLY || truncate;
-        let began = self.moves.now();
         if let Some((opened, writer)) = self.join_writer(ino, flags) {
             if truncate && let Err(error) = writer.truncate(0) {
                 self.release(opened.handle);
                 return Err(error.into());
             }
-            return Ok(Some(opened));
+            return Ok(opened);
         }
         let path = self.path(ino)?;
         let found = self.remembered(ino, &path, wait)?;
@@ -80,9 +48,7 @@ impl FtpFs {
             return Err(FsError::Errno(libc::EACCES));
         }
         if truncate {
-            return self
-                .open_truncated(ino, &path, &found, flags, wait)
-                .map(Some);
+            return self.open_truncated(ino, &path, &found, flags, wait);
         }
         let version = self.current_version(&path, &found, wait)?;
         if self.may_be_another_file(ino, version) {
@@ -109,12 +75,82 @@ impl FtpFs {
         if !writes {
             reply |= FopenFlags::FOPEN_NOFLUSH;
         }
-        let opened = self.new_handle(&file, flags, reply);
-        if self.moves.changed_since(began, &path) {
-            self.release(opened.handle);
-            return Ok(None);
+        Ok(self.new_handle(&file, flags, reply))
+    }
+
+    /// The last descriptor is gone. Never waits; what is still dirty is committed by a worker.
+    pub fn release(self: &Arc<Self>, handle: u64) {
+        let Some(handle) = self.files.lock().handles.remove(&handle) else {
+            return;
+        };
+        let file = Arc::clone(&handle.file);
+        let unfinished = {
+            let mut state = file.state.lock();
+            state.handles = state.handles.saturating_sub(1);
+            if handle.writable {
+                state.writable = state.writable.saturating_sub(1);
+            }
+            state.writable == 0
+                && state
+                    .writer
+                    .as_ref()
+                    .is_some_and(|writer| writer.is_dirty())
+        };
+        if unfinished {
+            let fs = Arc::clone(self);
+            self.workers.spawn(move || fs.finish(&file));
+        } else {
+            self.retire(&file);
         }
-        Ok(Some(opened))
+    }
+
+    /// A job: commits what nobody has open for writing any more.
+    fn finish(&self, file: &Arc<OpenFile>) {
+        loop {
+            if let Err(error) = self.commit(file) {
+                self.keep_unsaved(file, &error);
+            }
+            let state = file.state.lock();
+            let again = state.writable == 0 && state.writer.as_ref().is_some_and(|w| w.is_dirty());
+            drop(state);
+            // Something was changed by name (truncate) while the commit was under way.
+            if !again {
+                break;
+            }
+        }
+        self.retire(file);
+    }
+
+    /// Lets go of a writer that is no longer wanted, and of the file after its last handle.
+    pub(super) fn retire(&self, file: &Arc<OpenFile>) {
+        let mut files = self.files.lock();
+        let mut state = file.state.lock();
+        let clean = state
+            .writer
+            .as_ref()
+            .is_some_and(|writer| !writer.is_dirty());
+        let mut gone = Vec::new();
+        // What a nameless file holds is nowhere else.
+        let only_copy = state.leaving && state.handles > 0;
+        if state.writable == 0 && clean && !only_copy {
+            state.entry = state.shown();
+            gone.extend(state.writer.take());
+        }
+        let last = state.handles == 0 && state.writer.is_none();
+        if last
+            && files
+                .by_inode
+                .get(&file.ino)
+                .is_some_and(|known| Arc::ptr_eq(known, file))
+        {
+            files.by_inode.remove(&file.ino);
+            drop(state);
+            drop(files);
+            self.inodes.lock().unpin(file.ino);
+            if let Some(reader) = file.reader() {
+                reader.reclaim();
+            }
+        }
     }
 
     /// The open file of an inode, made if there is none. It pins the inode.
@@ -223,7 +259,7 @@ impl FtpFs {
         reader.into_iter().for_each(|reader| {
             reader.reclaim();
         });
-        Ok(self.new_handle(&file, flags | libc::O_WRONLY, FopenFlags::empty()))
+        Ok(self.new_handle(&file, flags, FopenFlags::empty()))
     }
 
     fn remembered(&self, ino: u64, path: &RemotePath, wait: Wait) -> Result<Remembered, FsError> {
@@ -330,8 +366,12 @@ impl FtpFs {
                 state.version = version;
             }
             state.certain = ours || version.is_none_or(is_settled);
-            // Handles that are open and this one share a reader, unless the content is another.
-            if changed || state.handles == 0 || state.reader.is_none() {
+            // Handles that are open keep the reader of what they have opened.
+            let other = state
+                .reader
+                .as_ref()
+                .is_none_or(|reader| reader.content() != content);
+            if changed || other {
                 state.reader = Some(self.new_reader(path.clone(), content, version));
             }
         }
@@ -361,28 +401,6 @@ impl FtpFs {
         version: Option<FileVersion>,
     ) -> Arc<FileReader> {
         FileReader::new(self.reading.clone(), path, content, version)
-    }
-
-    /// A reader of what the file is now, for a handle that has seen nothing of what it was. May wait.
-    pub(super) fn reader_anew(&self, handle: &Handle) -> Result<Arc<FileReader>, FsError> {
-        let ino = handle.file.ino;
-        let path = self.path(ino)?;
-        let found = self.remembered(ino, &path, Wait::Yes)?;
-        let version = self.current_version(&path, &found, Wait::Yes)?;
-        let entry = self.listed_as(&path, &found, version);
-        let reader = self.new_reader(path, ContentId(self.new_number()), version);
-        {
-            let mut state = handle.file.state.lock();
-            if state.writer.is_some() || state.nameless {
-                return Err(FsError::Errno(libc::ESTALE));
-            }
-            state.entry = entry;
-            state.version = version;
-            state.reader = Some(Arc::clone(&reader));
-        }
-        *handle.reader.lock() = Some(Arc::clone(&reader));
-        self.attributes_changed(ino);
-        Ok(reader)
     }
 
     /// The reader of an open file; after a writer it is made anew, for what the writer left.

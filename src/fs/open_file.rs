@@ -28,7 +28,7 @@ pub(super) struct Handle {
     /// `O_APPEND`: the kernel's idea of the end may be stale, so its offsets are ignored.
     pub(super) append: bool,
     /// Of the content that was there at the open; `None` while the file was being written.
-    pub(super) reader: Mutex<Option<Arc<FileReader>>>,
+    pub(super) reader: Option<Arc<FileReader>>,
     version: Option<FileVersion>,
     /// How often the file had begun to be written at the open.
     epoch: u64,
@@ -58,8 +58,23 @@ pub(super) struct OpenState {
     pub(super) writer: Option<Arc<FileWriter>>,
     /// How often we began to write it: what a handle knew before is of no use any more.
     pub(super) epoch: u64,
+    /// About to be deleted or replaced through this mount: what its handles may want is kept.
+    pub(super) leaving: bool,
     /// Deleted or replaced through this mount while it was open.
     pub(super) nameless: bool,
+}
+
+impl Files {
+    /// Every reader of a file: its handles may have opened it at different times.
+    pub(super) fn readers(&self, file: &Arc<OpenFile>) -> Vec<Arc<FileReader>> {
+        let handles = self.handles.values().filter(|h| Arc::ptr_eq(&h.file, file));
+        let state = file.state.lock();
+        let own = handles.filter_map(|handle| handle.own_reader(&state));
+        let mut readers: Vec<Arc<FileReader>> = own.chain(state.reader.clone()).collect();
+        readers.sort_by_key(|reader| reader.content().0);
+        readers.dedup_by_key(|reader| reader.content());
+        readers
+    }
 }
 
 impl Handle {
@@ -69,17 +84,17 @@ impl Handle {
         state.handles += 1;
         state.writable += u32::from(writable);
         let append = flags & libc::O_APPEND != 0;
-        let reader = if state.writer.is_some() {
-            None
-        } else {
-            state.reader.clone()
+        // While it is being written, its content is nobody else's.
+        let (reader, version) = match state.writer {
+            Some(_) => (None, None),
+            None => (state.reader.clone(), state.version),
         };
-        let (version, epoch) = (state.version, state.epoch);
+        let epoch = state.epoch;
         Self {
             file: Arc::clone(file),
             writable,
             append,
-            reader: Mutex::new(reader),
+            reader,
             version,
             epoch,
         }
@@ -87,13 +102,12 @@ impl Handle {
 
     /// The reader of the content that this handle has opened, unless we have written the file since.
     pub(super) fn own_reader(&self, state: &OpenState) -> Option<Arc<FileReader>> {
-        let own = self.reader.lock().clone();
-        own.filter(|_| self.epoch == state.epoch)
+        self.reader.clone().filter(|_| self.epoch == state.epoch)
     }
 
     /// Whether somebody else changed the file after this handle was opened, as a later open found out.
     pub(super) fn is_stale(&self, state: &OpenState) -> bool {
-        self.own_reader(state).is_some()
+        self.epoch == state.epoch
             && match (self.version, state.version) {
                 (Some(opened), Some(now)) => !opened.agrees_with(now),
                 _ => false,
@@ -112,6 +126,7 @@ impl OpenFile {
             reader: None,
             writer: None,
             epoch: 0,
+            leaving: false,
             nameless: false,
         };
         Arc::new(Self {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::change::{Asked, FRESH};
 use super::open_file::OpenFile;
 use super::{FsError, FtpFs};
-use crate::cache::FileReader;
 use crate::ftp::RemotePath;
 use crate::ftp::listing::{Entry, EntryKind};
 use crate::remote::RemoteError;
@@ -35,8 +34,6 @@ impl FtpFs {
                 Ok(())
             };
         }
-        // What was opened before is known to this rename, what is opened from here on waits for it.
-        let _moving = self.moves.begin(&to);
         let (ino, replaced) = {
             let inodes = self.inodes.lock();
             (inodes.find(parent, name), inodes.find(new_parent, new_name))
@@ -62,8 +59,8 @@ impl FtpFs {
             )?,
         };
         may_replace(&source, existing.as_ref(), no_replace)?;
-        if let Some(reader) = target.as_ref().and_then(|t| t.reader()) {
-            self.keep_for_readers(&reader);
+        if let Some(target) = &target {
+            self.keep_for_handles(target);
         }
         let below = if source.kind == EntryKind::Directory {
             self.writers_below(&from)
@@ -75,7 +72,7 @@ impl FtpFs {
         self.rename_on_server(
             &from,
             &to,
-            existing.is_some(),
+            existing.is_some_and(|entry| entry.kind != EntryKind::Directory),
             file.as_ref(),
             target.as_ref(),
         )?;
@@ -145,7 +142,10 @@ impl FtpFs {
         to: &RemotePath,
         rename: impl FnOnce() -> Result<(), FsError>,
     ) -> Result<(), FsError> {
-        let (committed, renamed) = writer.commit_and(|_| {
+        let (_, renamed) = writer.commit_and(|committed| {
+            if let Some(committed) = committed {
+                self.after_commit(file, committed);
+            }
             let renamed = rename();
             // What is written from now on must not go to the old name.
             if renamed.is_ok() {
@@ -153,9 +153,6 @@ impl FtpFs {
             }
             renamed
         })?;
-        if let Some(committed) = committed {
-            self.after_commit(file, &committed);
-        }
         renamed
     }
 
@@ -210,30 +207,47 @@ impl FtpFs {
 
     /// Everything open below `moved` is somewhere else now.
     fn follow(&self, moved: &RemotePath) {
-        let files: Vec<_> = self.files.lock().by_inode.values().cloned().collect();
-        for file in files {
+        for file in self.open_files() {
             let Some(path) = self.path_of(file.ino) else {
                 continue;
             };
             if path.starts_with(moved) {
-                let (reader, writer) = (file.reader(), file.writer());
-                reader
-                    .into_iter()
+                let readers = self.files.lock().readers(&file);
+                readers
+                    .iter()
                     .for_each(|reader| reader.set_path(path.clone()));
-                writer
+                file.writer()
                     .into_iter()
                     .for_each(|writer| writer.set_path(path.clone()));
             }
         }
     }
 
-    /// A file that is about to lose its name: what its readers may still want is fetched, if it is little.
-    pub(super) fn keep_for_readers(&self, reader: &Arc<FileReader>) {
-        let little = reader
-            .version()
-            .is_some_and(|v| v.size <= self.config.readahead);
-        if little && let Err(error) = reader.keep_all() {
-            log::debug!("an open file is deleted before it could be fetched: {error}");
+    /// A file that is about to lose its name: what its handles may still want is fetched, if it is little.
+    pub(super) fn keep_for_handles(&self, file: &Arc<OpenFile>) {
+        if let Err(error) = self.keep_all(file) {
+            log::debug!("an open file loses its name before it could be fetched: {error}");
+        }
+    }
+
+    fn keep_all(&self, file: &Arc<OpenFile>) -> Result<(), FsError> {
+        let (handles, writable, size) = {
+            let mut state = file.state.lock();
+            state.leaving = true;
+            let written = state.writer.is_some() || state.writable > 0;
+            (state.handles, written, state.shown().size)
+        };
+        if handles == 0 || size.is_none_or(|size| size > self.config.readahead) {
+            return Ok(());
+        }
+        if writable {
+            let writer = self.writer_of(file)?;
+            Ok(writer.fetch(0..writer.size())?)
+        } else {
+            self.reader_of(file, &mut file.state.lock())?;
+            let readers = self.files.lock().readers(file);
+            let kept: Vec<_> = readers.iter().map(|reader| reader.keep_all()).collect();
+            Ok(kept.into_iter().collect::<Result<(), _>>()?)
         }
     }
 
@@ -241,9 +255,8 @@ impl FtpFs {
     pub(super) fn nameless(&self, file: Option<&Arc<OpenFile>>) {
         let Some(file) = file else { return };
         file.state.lock().nameless = true;
-        if let Some(reader) = file.reader() {
-            reader.detach();
-        }
+        let readers = self.files.lock().readers(file);
+        readers.iter().for_each(|reader| reader.detach());
     }
 }
 

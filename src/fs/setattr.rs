@@ -154,6 +154,9 @@ impl FtpFs {
                 version.modified = Some(time);
             }
             size = state.version.map(|v| v.size);
+            // Readers would take the new time for somebody else's change.
+            state.epoch += 1;
+            state.reader = None;
         }
         let stored = size.map(|size| FileVersion {
             size,

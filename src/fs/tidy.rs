@@ -11,6 +11,7 @@ use super::{DrainReport, FtpFs, Space, UNKNOWN_SPACE};
 use crate::cache::FileReader;
 use crate::ftp::RemotePath;
 use crate::pool::Reclaim;
+use crate::writeback::FileWriter;
 
 /// How often streams are looked after.
 const TICK: Duration = Duration::from_secs(5);
@@ -48,9 +49,10 @@ impl FtpFs {
         };
         let mut waiting: Vec<_> = open
             .into_iter()
-            .filter_map(|file| Some((self.path_of(file.ino)?, file)))
-            .filter(|(_, file)| file.writer().is_some_and(|writer| writer.is_dirty()))
-            .map(|(path, file)| (path, Unstored::Open(file)))
+            .filter_map(|file| {
+                let writer = file.writer().filter(|writer| writer.is_dirty())?;
+                Some((self.path_of(file.ino)?, Unstored::Open(file, writer)))
+            })
             .chain(
                 unsaved
                     .into_iter()
@@ -67,7 +69,7 @@ impl FtpFs {
             .spawn(move || {
                 for (path, unstored) in waiting {
                     let outcome = match unstored {
-                        Unstored::Open(file) => fs.commit(&file),
+                        Unstored::Open(file, writer) => fs.commit_writer(&file, &writer),
                         Unstored::Closed(unsaved) => fs.store_unsaved(&unsaved),
                     };
                     let outcome = outcome.map_err(|error| error.to_string());
@@ -155,7 +157,7 @@ impl FtpFs {
         let kept = files
             .handles
             .values()
-            .filter_map(|handle| handle.reader.lock().clone());
+            .filter_map(|handle| handle.reader.clone());
         let kept: Vec<_> = kept.collect();
         drop(files);
         let present = self
@@ -165,14 +167,15 @@ impl FtpFs {
         present.chain(kept).collect()
     }
 
-    fn open_files(&self) -> Vec<Arc<OpenFile>> {
+    pub(super) fn open_files(&self) -> Vec<Arc<OpenFile>> {
         self.files.lock().by_inode.values().cloned().collect()
     }
 }
 
 /// Something that the server does not have when the end comes.
 enum Unstored {
-    Open(Arc<OpenFile>),
+    /// The writer by itself: a commit that fails meanwhile takes it away from the file.
+    Open(Arc<OpenFile>, Arc<FileWriter>),
     /// Its last commit failed.
     Closed(Unsaved),
 }

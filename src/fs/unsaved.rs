@@ -32,31 +32,47 @@ enum Left {
 impl FtpFs {
     /// The server did not take it and nobody has it open: the staged copy waits for the end. May wait.
     pub(super) fn keep_unsaved(&self, file: &Arc<OpenFile>, error: &FsError) {
-        let writer = {
-            let mut state = file.state.lock();
-            if state.writable > 0 {
-                None
-            } else {
-                state.writer.take()
-            }
-        };
-        let Some(writer) = writer else { return };
-        let Some(path) = self.path_of(file.ino) else {
-            log::error!("a deleted file: not stored: {error}");
+        let Some((path, writer)) = self.set_aside(file, error) else {
             return;
         };
-        log::error!("{path}: not stored: {error}");
         let left = self.what_is_left(&path);
-        let unsaved = Unsaved { path, writer, left };
         let mut files = self.files.lock();
         let state = file.state.lock();
         let renewed = state.writable > 0 || state.writer.is_some() || state.nameless;
         drop(state);
-        // Whoever has begun to write it anew since has the say.
-        if !renewed {
-            files.unsaved.retain(|other| other.path != unsaved.path);
-            files.unsaved.push(unsaved);
+        let this = |unsaved: &Unsaved| Arc::ptr_eq(&unsaved.writer, &writer);
+        if renewed {
+            // Whoever has begun to write it anew since has the say.
+            files.unsaved.retain(|unsaved| !this(unsaved));
+        } else if let Some(unsaved) = files.unsaved.iter_mut().find(|unsaved| this(unsaved)) {
+            unsaved.left = left;
         }
+    }
+
+    /// From the file to the unsaved copies in one step, so that the end finds it in one of them.
+    fn set_aside(
+        &self,
+        file: &Arc<OpenFile>,
+        error: &FsError,
+    ) -> Option<(RemotePath, Arc<FileWriter>)> {
+        let mut files = self.files.lock();
+        let mut state = file.state.lock();
+        if state.writable > 0 {
+            return None;
+        }
+        let writer = state.writer.take()?;
+        let Some(path) = self.path_of(file.ino).filter(|_| !state.nameless) else {
+            log::error!("a deleted file: not stored: {error}");
+            return None;
+        };
+        log::error!("{path}: not stored: {error}");
+        files.unsaved.retain(|other| other.path != path);
+        files.unsaved.push(Unsaved {
+            path: path.clone(),
+            writer: Arc::clone(&writer),
+            left: Left::Unknown,
+        });
+        Some((path, writer))
     }
 
     /// `path` gets another content, or none: copies that failed before do not count any more.

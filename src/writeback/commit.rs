@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use super::writer::{Committed, FileWriter, Stream};
-use super::{ByteRanges, UNKNOWN_MODE, UploadPolicy, WriteError};
+use super::{ByteRanges, UNKNOWN_MODE, UNTOLD_MODE, UploadPolicy, WriteError};
 use crate::ftp::RemotePath;
 use crate::remote::{ErrorKind, FileVersion, RemoteError, Upload, UploadMode};
 
@@ -47,7 +47,8 @@ impl FileWriter {
     }
 
     /// Commits, and calls `then` before any other commit or upload of this file can begin: to rename
-    /// it, say. May wait.
+    /// it, say. Until `then` has returned the file counts as dirty: whoever asks meanwhile waits for
+    /// this commit instead of taking the data for stored. May wait.
     ///
     /// # Errors
     /// As [`FileWriter::commit`]; `then` is not called.
@@ -77,11 +78,13 @@ impl FileWriter {
                 }
                 Err(error) => {
                     self.remove_temporary(&mut stream);
+                    self.state.lock().committing = false;
                     return Err(error);
                 }
             }
         };
         let result = then(committed.as_ref());
+        self.state.lock().committing = false;
         Ok((committed, result))
     }
 
@@ -102,7 +105,6 @@ impl FileWriter {
             self.finish(&snapshot, version, is_new).map_err(Into::into)
         });
         let mut state = self.state.lock();
-        state.committing = false;
         if let Err(error) = outcome {
             snapshot.dirty.iter().for_each(|range| {
                 let end = range.end.min(state.size);
@@ -257,7 +259,7 @@ impl FileWriter {
         if spoiled {
             self.send_range(&mut sending.upload, 0..snapshot.size)?;
         }
-        let was_new = snapshot.base.is_none();
+        let was_new = !self.state.lock().exists;
         let finished = sending.upload.finish();
         {
             let mut state = self.state.lock();
@@ -311,10 +313,19 @@ impl FileWriter {
         match self.context.remote.version(path) {
             Ok(now) if now.agrees_with(base) => Ok(()),
             Ok(_) => Err(WriteError::Conflict),
-            Err(error) if error.kind() == ErrorKind::NotFound => Err(WriteError::Conflict),
-            Err(error) if error.kind() == ErrorKind::Unsupported => Ok(()),
-            Err(error) => Err(error.into()),
+            Err(error) => match error.kind() {
+                ErrorKind::NotFound => Err(WriteError::Conflict),
+                ErrorKind::Unsupported => Ok(()),
+                ErrorKind::Refused if self.is_gone(path) => Err(WriteError::Conflict),
+                _ => Err(error.into()),
+            },
         }
+    }
+
+    /// What a refusal without a reason leaves open.
+    fn is_gone(&self, path: &RemotePath) -> bool {
+        let entry = self.context.remote.entry(path);
+        entry.is_err_and(|error| error.kind() == ErrorKind::NotFound)
     }
 
     /// The content is on the server: mode and time follow, and the state learns what is there.
@@ -333,6 +344,7 @@ impl FileWriter {
         }
         let mut state = self.state.lock();
         state.base = Some(version);
+        state.exists = true;
         state.resized = state.size < version.size;
         state.chased_in_vain = false;
         state.base_valid = version.size.min(state.size);
@@ -394,14 +406,9 @@ impl FileWriter {
         if known != UNKNOWN_MODE {
             return u16::try_from(known).ok();
         }
-        let mode = self
-            .context
-            .remote
-            .entry(path)
-            .ok()
-            .and_then(|entry| entry.mode)?;
-        learned.store(u32::from(mode), Ordering::Relaxed);
-        Some(mode)
+        let mode = self.context.remote.entry(path).ok()?.mode;
+        learned.store(mode.map_or(UNTOLD_MODE, u32::from), Ordering::Relaxed);
+        mode
     }
 
     fn tolerate(

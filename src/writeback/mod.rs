@@ -45,9 +45,13 @@ pub struct WriteContext {
     pub temporary: Arc<TemporaryNames>,
     /// chmod and utimes that the server cannot do are errors.
     pub strict: bool,
-    /// The mode that the server gives to new files, learned from the first one; [`UNKNOWN_MODE`] before.
+    /// The mode that the server gives to new files, learned from the first one; [`UNKNOWN_MODE`] before,
+    /// [`UNTOLD_MODE`] where listings tell none.
     pub new_file_mode: AtomicU32,
 }
 
 /// No mode has been learned yet.
 pub const UNKNOWN_MODE: u32 = u32::MAX;
+
+/// The server was asked and does not tell modes: it is not asked again.
+pub const UNTOLD_MODE: u32 = u32::MAX - 1;

@@ -141,6 +141,7 @@ mod tests {
                 size: base,
                 modified: None,
             }),
+            exists: true,
             base_valid: base,
             touched: true,
             discarded: false,

@@ -199,6 +199,8 @@ impl FileWriter {
                 let state = self.state.lock();
                 match state.missing(range.clone()).into_iter().next() {
                     None => return Ok(()),
+                    // The path leads to another file, or to none.
+                    Some(_) if state.discarded => return Err(WriteError::Conflict),
                     Some(gap) => (gap, state.path.clone(), state.base),
                 }
             };

@@ -102,6 +102,8 @@ pub(super) struct State {
     pub(super) size: u64,
     /// What the server has under `path`; `None` if that is nothing, or nothing that counts.
     pub(super) base: Option<FileVersion>,
+    /// A file is there under `path`, whether or not its content counts: its mode is its own.
+    pub(super) exists: bool,
     /// Bytes in front of this are those of `base` where they are not staged.
     pub(super) base_valid: u64,
     /// Something was written or truncated since the file was opened.
@@ -165,6 +167,7 @@ impl FileWriter {
             resized: false,
             size,
             base,
+            exists: base.is_some(),
             base_valid: size,
             touched: false,
             discarded: false,
@@ -259,7 +262,7 @@ impl FileWriter {
         self.state.lock().mode
     }
 
-    /// Whether the server lacks something.
+    /// Whether the server lacks something, or may lack it because a commit is under way.
     pub fn is_dirty(&self) -> bool {
         self.state.lock().is_dirty()
     }
