@@ -1,0 +1,75 @@
+//! Somebody else changes a file that is being edited here.
+
+use crate::caller::ROOT;
+use crate::machine::bytes;
+use crate::policies;
+use crate::site::{Options, on_each};
+
+#[test]
+fn a_lost_update_is_refused_and_overwrites_nothing() {
+    on_each(|site| {
+        for policy in policies::ALL {
+            for flags in [libc::O_RDWR, libc::O_WRONLY | libc::O_APPEND] {
+                let folder = site.folder(Options {
+                    policy,
+                    ..Options::default()
+                });
+                let caller = &folder.caller;
+                folder.put("f", &bytes(1, 1000));
+                let handle = caller.open(caller.number("f"), flags).unwrap();
+                caller.write(handle, 1000, b"ours").unwrap();
+                folder.put("f", b"theirs");
+                assert_eq!(caller.fsync(handle), Err(libc::ESTALE), "{policy:?}");
+                assert_eq!(caller.flush(handle), Err(libc::ESTALE), "and again");
+                assert_eq!(folder.stored("f"), b"theirs", "{policy:?}, {flags:o}");
+                assert_eq!(folder.names(""), ["f"]);
+                caller.fs.release(handle);
+            }
+        }
+    });
+}
+
+#[test]
+fn an_edited_file_that_was_deleted_by_another_stays_deleted() {
+    on_each(|site| {
+        let folder = site.folder(Options::default());
+        let caller = &folder.caller;
+        folder.put("f", &bytes(1, 1000));
+        let handle = caller.open(caller.number("f"), libc::O_RDWR).unwrap();
+        caller.write(handle, 0, b"ours").unwrap();
+        std::fs::remove_file(folder.disk("f")).unwrap();
+        assert_eq!(caller.flush(handle), Err(libc::ESTALE));
+        caller.fs.release(handle);
+        assert!(folder.names("").is_empty());
+    });
+}
+
+#[test]
+fn a_truncated_file_needs_nothing_of_the_old_one() {
+    on_each(|site| {
+        let folder = site.folder(Options::default());
+        let caller = &folder.caller;
+        folder.put("f", b"old");
+        let handle = caller.open(caller.number("f"), libc::O_WRONLY | libc::O_TRUNC);
+        let handle = handle.unwrap();
+        caller.write(handle, 0, b"ours").unwrap();
+        folder.put("f", b"theirs");
+        caller.close(handle).unwrap();
+        assert_eq!(folder.stored("f"), b"ours");
+    });
+}
+
+#[test]
+fn a_name_that_another_took_is_not_created_exclusively() {
+    on_each(|site| {
+        let folder = site.folder(Options::default());
+        let caller = &folder.caller;
+        assert_eq!(caller.lookup(ROOT, "f").unwrap(), None);
+        folder.put("f", b"theirs");
+        caller.fs.drop_caches();
+        let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL;
+        let created = caller.create(ROOT, "f", 0o644, flags);
+        assert_eq!(created.map(drop), Err(libc::EEXIST));
+        assert_eq!(folder.stored("f"), b"theirs");
+    });
+}
