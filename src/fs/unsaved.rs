@@ -88,6 +88,8 @@ impl FtpFs {
                 "{}: the copy that was not stored is given up for newer content",
                 unsaved.path
             );
+            // It may have left a temporary name that could not be removed then.
+            self.workers.spawn(move || unsaved.writer.abandon());
         }
     }
 

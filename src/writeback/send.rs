@@ -71,8 +71,12 @@ impl FileWriter {
         };
         self.give_up(stream);
         let upload = if beside {
-            let temporary = self.context.temporary.beside(&path);
-            let name = stream.temporary.get_or_insert(temporary).clone();
+            // One that an earlier commit could not remove is used again, unless the file moved away.
+            let kept = stream.temporary.take();
+            let name = kept
+                .filter(|kept| kept.parent() == path.parent())
+                .unwrap_or_else(|| self.context.temporary.beside(&path));
+            stream.temporary = Some(name.clone());
             match self.open_at(&name, slot) {
                 Ok(upload) => Sending {
                     upload,
@@ -263,7 +267,11 @@ impl FileWriter {
             match self.context.remote.remove_file(&name) {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => log::warn!("{name} is left on the server: {error}"),
+                Err(error) => {
+                    log::warn!("{name} is left on the server: {error}");
+                    // The next commit of this file uses it again.
+                    stream.temporary = Some(name);
+                }
             }
         }
     }

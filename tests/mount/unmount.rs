@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::case::NO_CACHE;
 use crate::check::{OrFail, eventually, holding};
-use crate::files::{bytes, close, has, put};
+use crate::files::{absent, bytes, close, has, put};
 use crate::place::{Look, Place};
 use crate::shell::{output, program, sh};
 use crate::support::mounted::{Mounted, is_mounted};
@@ -25,6 +25,7 @@ cases! {
     a_busy_mount_says_so_and_goes_on.smoke().mounts_only().uncompared(),
     what_cannot_be_stored_is_told.seeded(seed).smoke().mounts_only().uncompared(),
     what_could_not_be_stored_does_not_come_back.seeded(seed).smoke().mounts_only().uncompared(),
+    an_unstored_copy_leaves_no_temporary_name.seeded(seed_late).smoke().mounts_only().uncompared(),
     the_same_folder_is_mounted_again.smoke().mounts_only().uncompared(),
     a_daemon_is_ready_when_the_command_returns.smoke().mounts_only().uncompared(),
     two_mounts_of_one_server_work_together.smoke().mounts_only().uncompared(),
@@ -34,6 +35,15 @@ cases! {
 fn seed(dir: &Path) {
     fs::create_dir(dir.join("folder")).or_fail("mkdir");
     put(&dir.join("folder/file"), &bytes(1, 500_000));
+}
+
+const LATE: [&str; 4] = ["written", "deleted", "renamed", "kept"];
+
+fn seed_late(dir: &Path) {
+    fs::create_dir(dir.join("late")).or_fail("mkdir");
+    for name in LATE {
+        put(&dir.join("late").join(name), b"before");
+    }
 }
 
 /// The mount out of the look, to be ended.
@@ -238,6 +248,50 @@ fn what_could_not_be_stored_does_not_come_back(place: &Place) {
     assert_eq!(mount_of(&mut look).unmount(), Some(7), "exit code");
     has(&place.there.join("folder/file"), b"second");
     has(&place.there.join("folder/other"), b"theirs");
+}
+
+/// Nor does it undo what came after it; what nothing came after is stored at the end.
+fn an_unstored_copy_leaves_no_temporary_name(place: &Place) {
+    let names = LATE;
+    let mut look = place.fresh_look();
+    let mount = mount_of(&mut look);
+    let late = look.here.join("late");
+    let files = names.map(|name| File::create(late.join(name)).or_fail("open"));
+    for name in names {
+        mode(place, &format!("late/{name}"), 0o444);
+    }
+    mode(place, "late", 0o555);
+    for mut file in files {
+        file.write_all(b"not stored").or_fail("write");
+        assert!(close(file).is_err(), "the server refuses it");
+    }
+    eventually("the copies are set aside", Duration::from_secs(60), || {
+        let log = mount.log();
+        let told = names
+            .iter()
+            .all(|name| log.contains(&format!("late/{name}: not stored")));
+        holding(told, || log)
+    });
+    mode(place, "late", 0o755);
+    for name in names {
+        mode(place, &format!("late/{name}"), 0o644);
+    }
+    put(&late.join("written"), b"newer");
+    fs::remove_file(late.join("deleted")).or_fail("unlink");
+    fs::rename(late.join("renamed"), late.join("moved")).or_fail("rename");
+    assert_eq!(mount.unmount(), Some(0), "exit code");
+    let there = place.there.join("late");
+    has(&there.join("written"), b"newer");
+    has(&there.join("moved"), b"not stored");
+    has(&there.join("kept"), b"not stored");
+    absent(&there.join("deleted"));
+    absent(&there.join("renamed"));
+}
+
+/// On the server, by its own user or root.
+fn mode(place: &Place, name: &str, mode: u32) {
+    let mode = fs::Permissions::from_mode(mode);
+    fs::set_permissions(place.there.join(name), mode).or_fail("chmod on the server");
 }
 
 fn the_same_folder_is_mounted_again(place: &Place) {
