@@ -1,7 +1,7 @@
 //! Modes, times, owners, sizes of the file system.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
@@ -20,6 +20,7 @@ use crate::sys::{get_xattr, set_xattr};
 use crate::tree::some_day;
 
 cases! {
+    a_new_time_does_not_disturb_who_has_it_open.smoke(),
     chmod_changes_the_mode_of_a_file.seeded(seed_file).smoke().also(&[NO_CACHE]),
     chmod_changes_the_mode_of_a_folder.smoke(),
     a_new_file_has_the_mode_that_was_asked_for.smoke().also(&[ATOMIC, IN_PLACE]),
@@ -39,6 +40,25 @@ cases! {
     statfs_is_never_full.smoke(),
     xattrs_are_quietly_absent.seeded(seed_file).smoke().mounts_only(),
     access_follows_the_mode.seeded(seed_file).smoke(),
+}
+
+/// As `touch` of a file that another program reads, and another writes.
+fn a_new_time_does_not_disturb_who_has_it_open(place: &Place) {
+    let path = place.here.join("file");
+    let content = bytes(5, 3_000_000);
+    put(&path, &content);
+    let mut reader = File::open(&path).or_fail("open");
+    let mut writer = OpenOptions::new().write(true).open(&path).or_fail("open");
+    let mut head = [0; 100];
+    reader.read_exact(&mut head).or_fail("read");
+    sh(&place.here, "touch -d '2001-02-03 04:05:06 UTC' file");
+    let mut tail = [0; 100];
+    reader.seek(SeekFrom::Start(2_900_000)).or_fail("seek");
+    reader.read_exact(&mut tail).or_fail("read on");
+    assert_eq!(tail, content[2_900_000..2_900_100]);
+    writer.write_all(b"new").or_fail("write");
+    close(writer).or_fail("close");
+    has(&place.there.join("file"), &[b"new", &content[3..]].concat());
 }
 
 fn seed_file(dir: &Path) {

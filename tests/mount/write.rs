@@ -29,6 +29,7 @@ cases! {
     the_size_grows_while_writing.smoke(),
     fsync_stores_while_the_file_is_open.smoke().also(&[ONE_CONNECTION, ATOMIC]),
     sync_in_the_shell_stores.smoke(),
+    children_that_write_nothing_do_not_disturb.smoke().also(&[NO_CACHE]),
     who_makes_a_read_only_file_writes_it_to_the_end.smoke().also(&[ATOMIC, IN_PLACE]),
     writes_after_a_close_of_another_descriptor_arrive.smoke(),
     a_redirected_group_writes_one_file.smoke(),
@@ -279,6 +280,32 @@ fn who_makes_a_read_only_file_writes_it_to_the_end(place: &Place) {
             let mode = fs::metadata(&path).or_fail("stat").mode() & 0o777;
             assert_eq!(mode, 0o444, "mode of {}", path.display());
         }
+    }
+}
+
+/// Each child closes what it inherited, and so stores the file as it is.
+fn children_that_write_nothing_do_not_disturb(place: &Place) {
+    for n in 0..2 {
+        sh(
+            &place.here,
+            "exec 3> log; /bin/true; echo one >&3; /bin/true; echo two >&3",
+        );
+        has(&place.there.join("log"), b"one\ntwo\n");
+        sh(&place.here, "exec 3>> log; /bin/true; echo three >&3");
+        has(&place.there.join("log"), b"one\ntwo\nthree\n");
+        let path = place.here.join(format!("{n}"));
+        put(&path, b"before");
+        let mut options = OpenOptions::new();
+        let mut file = options
+            .write(true)
+            .truncate(true)
+            .open(&path)
+            .or_fail("open");
+        file.sync_all().or_fail("fsync");
+        file.write_all(b"after")
+            .or_fail("write after a commit of nothing");
+        close(file).or_fail("close");
+        has(&place.there.join(format!("{n}")), b"after");
     }
 }
 
