@@ -150,8 +150,6 @@ impl FtpFs {
         let (entry, nameless) = {
             let mut state = file.state.lock();
             state.version = Some(committed.version);
-            // By our own hand: a handle that was opened while this was written goes on.
-            state.epoch += 1;
             state.entry.size = Some(committed.version.size);
             state.entry.modified = Some(exact(committed.shown));
             state.entry.mode = committed.mode.or(state.entry.mode);

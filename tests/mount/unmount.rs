@@ -253,7 +253,7 @@ fn what_could_not_be_stored_does_not_come_back(place: &Place) {
 /// Nor does it undo what came after it; what nothing came after is stored at the end.
 fn an_unstored_copy_leaves_no_temporary_name(place: &Place) {
     let names = LATE;
-    let mut look = place.fresh_look();
+    let mut look = place.mount(NO_CACHE);
     let mount = mount_of(&mut look);
     let late = look.here.join("late");
     let files = names.map(|name| File::create(late.join(name)).or_fail("open"));
