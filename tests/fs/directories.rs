@@ -7,6 +7,7 @@ use ftpfs::fs::Wait;
 use crate::caller::ROOT;
 use crate::site::{Options, on_each, scripted};
 use crate::support::scripted::{Conversation, Scripted, script};
+use crate::support::server::Brand;
 
 /// As many entries as `count`, behind `offset`; and the offset behind them.
 fn some(
@@ -80,7 +81,11 @@ fn a_directory_is_not_renamed_over_one_that_has_entries() {
         folder.put("full/f", b"precious");
         folder.put("moved/g", b"");
         let full = caller.rename((ROOT, "moved"), (ROOT, "full"));
-        assert_eq!(full, Err(libc::ENOTEMPTY));
+        match site.server.brand {
+            // Its only error text is that there is no such file.
+            Brand::Embedded => assert!(full.is_err()),
+            _ => assert_eq!(full, Err(libc::ENOTEMPTY)),
+        }
         assert_eq!(folder.names(""), ["empty", "full", "moved"]);
         assert_eq!(folder.stored("full/f"), b"precious");
         caller.rename((ROOT, "moved"), (ROOT, "empty")).unwrap();

@@ -253,7 +253,8 @@ impl<'a> Machine<'a> {
             None => Err(libc::ENOENT),
         };
         if opened == Err(libc::ESTALE) && self.dropped {
-            return self.open_again(slot, place, flags, mode);
+            self.give_up_old_number(place)?;
+            return self.open(slot, place, flags, mode);
         }
         let expected = self.model.open(slot, place, flags, mode);
         let what = format!("open of {}", path(place));
@@ -267,7 +268,8 @@ impl<'a> Machine<'a> {
 
     /// Without memory of what it stored a moment ago, the file system cannot know a file that is as young
     /// again: its open handles keep the old number, and the name leads to a new one.
-    fn open_again(&mut self, slot: usize, place: Place, flags: Flags, mode: u32) -> Verdict {
+    /// The kernel looks it up again.
+    fn give_up_old_number(&mut self, place: Place) -> Verdict {
         let Some(Node::File(id)) = self.model.names.get(&place).copied() else {
             return same("kind of what changed", &true, &false);
         };
@@ -285,7 +287,7 @@ impl<'a> Machine<'a> {
             self.close(slot, true)?;
         }
         self.numbers.remove(&id);
-        self.open(slot, place, flags, mode)
+        Ok(())
     }
 
     fn close(&mut self, slot: usize, flush: bool) -> Verdict {
@@ -353,6 +355,10 @@ impl<'a> Machine<'a> {
             return Ok(());
         };
         let cut = self.caller().truncate(found.ino.0, size as u64);
+        if cut == Err(libc::ESTALE) && self.dropped {
+            self.give_up_old_number(place)?;
+            return self.truncate(place, size);
+        }
         match self.model.names[&place] {
             Node::Directory(_) => same("truncate", &cut.map(drop), &Err(libc::EISDIR)),
             Node::File(id) => {
