@@ -136,6 +136,8 @@ pub(super) fn two_digits(text: &[u8]) -> Option<i8> {
 
 /// An octal number's low 12 bits; `None` if it is none.
 pub(super) fn octal_mode(text: &[u8]) -> Option<u16> {
+    // pyftpdlib writes octal numbers as Python does.
+    let text = text.strip_prefix(b"0o").unwrap_or(text);
     if text.is_empty() {
         return None;
     }

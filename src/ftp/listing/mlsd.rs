@@ -147,6 +147,10 @@ mod tests {
         assert_eq!(found.name, b" n; =");
         assert_eq!((found.size, found.mode), (Some(7), Some(0o4755)));
         assert_eq!(found.perm.as_deref(), Some("radfw"));
+        let Outcome::Entry(python) = entry(b"type=file;unix.mode=0o600; n") else {
+            panic!("no entry");
+        };
+        assert_eq!(python.mode, Some(0o600));
         let time = SystemTime::UNIX_EPOCH + Duration::from_millis(1_709_251_199_500);
         let precision = Precision::Subsecond;
         assert_eq!(found.modified, Some(Modified { time, precision }));
