@@ -223,6 +223,13 @@ impl FtpFs {
         if contradicts && let Some(dir) = path.parent() {
             self.listings.expire(&dir);
         }
+        if kind == ErrorKind::NotFound && asked == Asked::MakeDirectory {
+            // libunftp says this of everything.
+            return match self.find(path, FRESH) {
+                Ok(Some(_)) => FsError::Explained(libc::EEXIST, error),
+                _ => FsError::Remote(error),
+            };
+        }
         if kind != ErrorKind::Refused {
             return FsError::Remote(error);
         }
