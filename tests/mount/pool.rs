@@ -27,8 +27,8 @@ use crate::support::server::{Brand, Server};
 cases! {
     never_more_connections_than_allowed.seeded(seed).smoke().mounts_only(),
     one_connection_is_never_two.seeded(seed).smoke().mounts_only(),
-    a_session_that_died_idle_is_replaced.seeded(seed).smoke().mounts_only().uncompared(),
-    the_only_session_that_died_idle_is_replaced.seeded(seed).mounts_only().uncompared(),
+    a_session_that_died_idle_is_replaced.seeded(seed).smoke().mounts_only().uncompared().open_defect(),
+    the_only_session_that_died_idle_is_replaced.seeded(seed).mounts_only().uncompared().open_defect(),
     a_read_goes_on_when_its_session_dies.seeded(seed).mounts_only().uncompared(),
     a_write_is_stored_when_its_session_dies.mounts_only().uncompared(),
     idle_connections_are_closed.seeded(seed).mounts_only().seconds(240),
