@@ -51,7 +51,7 @@ impl FtpFs {
             return self.open_truncated(ino, &path, &found, flags, wait);
         }
         let version = self.current_version(&path, &found, wait)?;
-        if self.may_be_another_file(ino, version) {
+        if self.is_another_file(ino, version) {
             // Who has the old content open keeps the old number, whose pages are of the old content. The
             // kernel answers this error by a look-up, which finds the new file, and opens that.
             self.listed_as(&path, &found, version);
@@ -299,15 +299,15 @@ impl FtpFs {
         }
     }
 
-    /// Whether somebody else has changed a file that is open here, or may have: within a second, to the
-    /// same size.
-    fn may_be_another_file(&self, ino: u64, version: Option<FileVersion>) -> bool {
+    /// Whether somebody else has changed a file that is open here. A change to the same size within the same
+    /// second is one that FTP does not tell.
+    fn is_another_file(&self, ino: u64, version: Option<FileVersion>) -> bool {
         let Some(file) = self.open_file(ino) else {
             return false;
         };
         let mut state = file.state.lock();
         let same = match (state.version, version) {
-            (Some(before), Some(now)) => state.certain && before.agrees_with(now),
+            (Some(before), Some(now)) => before.agrees_with(now),
             _ => true,
         };
         let another = !same && state.handles > 0 && state.writer.is_none();
@@ -351,10 +351,6 @@ impl FtpFs {
         let (content, keep) = self.content_of(ino, version);
         let entry = self.listed_as(path, found, version);
         let file = self.file_of(ino, |ino| OpenFile::new(ino, entry.clone(), version));
-        let ours = found
-            .own
-            .zip(version)
-            .is_some_and(|(own, now)| own.stored.agrees_with(now));
         let mut state = file.state.lock();
         let changed = match (state.version, version) {
             (Some(before), Some(now)) => !before.agrees_with(now),
@@ -365,7 +361,6 @@ impl FtpFs {
                 state.entry = entry;
                 state.version = version;
             }
-            state.certain = ours || version.is_none_or(is_settled);
             // Handles that are open keep the reader of what they have opened.
             let other = state
                 .reader

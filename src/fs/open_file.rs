@@ -49,9 +49,6 @@ pub(super) struct OpenState {
     pub(super) entry: Entry,
     /// What the server had at the open or after our last commit; `None` if it does not tell sizes.
     pub(super) version: Option<FileVersion>,
-    /// The same version later is the same content: its time was settled when it was told, or the content
-    /// is our own.
-    pub(super) certain: bool,
     pub(super) handles: u32,
     pub(super) writable: u32,
     pub(super) reader: Option<Arc<FileReader>>,
@@ -120,7 +117,6 @@ impl OpenFile {
         let state = OpenState {
             entry,
             version,
-            certain: true,
             handles: 0,
             writable: 0,
             reader: None,

@@ -22,6 +22,8 @@ pub struct Download {
     start: u64,
     position: u64,
     failures: u32,
+    /// More bytes came than the expected file has.
+    longer: bool,
     state: State,
 }
 
@@ -52,6 +54,7 @@ impl Download {
             start: offset,
             position: offset,
             failures: 0,
+            longer: false,
             state: State::Ended,
         };
         download.begin()?;
@@ -72,6 +75,9 @@ impl Download {
     pub fn read(&mut self, buf: &mut [u8]) -> Result<usize, RemoteError> {
         if buf.is_empty() {
             return Ok(0);
+        }
+        if self.longer {
+            return Err(self.changed("longer"));
         }
         loop {
             match std::mem::replace(&mut self.state, State::Ended) {
@@ -183,14 +189,17 @@ impl Download {
 
     /// How many of the bytes that came belong to the expected file. One that has grown, as a log does,
     /// gives its old bytes first, and only then the error.
-    fn clip(&self, count: usize) -> Result<usize, RemoteError> {
+    fn clip(&mut self, count: usize) -> Result<usize, RemoteError> {
         let Some(expected) = self.expected else {
             return Ok(count);
         };
         let left = expected.size.saturating_sub(self.position);
         match usize::try_from(left) {
             Ok(0) => Err(self.changed("longer")),
-            Ok(left) => Ok(count.min(left)),
+            Ok(left) => {
+                self.longer = count > left;
+                Ok(count.min(left))
+            }
             Err(_) => Ok(count),
         }
     }
