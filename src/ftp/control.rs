@@ -20,6 +20,8 @@ pub(super) struct ControlConnection {
     replies: ReplyReader,
     outstanding: usize,
     broken: bool,
+    /// The next reply is that of a command whose other half was refused.
+    first_was_refused: bool,
     timeout: Duration,
     limit: Option<Instant>,
     round_trip: Option<Duration>,
@@ -45,6 +47,7 @@ impl ControlConnection {
             // The greeting.
             outstanding: 1,
             broken: false,
+            first_was_refused: false,
             timeout: config.timeout,
             limit: None,
             round_trip: None,
@@ -108,6 +111,18 @@ impl ControlConnection {
         }
     }
 
+    /// As [`ControlConnection::reply`], for a command whose other half before it was refused: that
+    /// the server misses the other half (503) is no news then.
+    ///
+    /// # Errors
+    /// As [`ControlConnection::reply`].
+    pub(super) fn reply_after_refusal(&mut self, verb: &'static str) -> Result<Reply, FtpError> {
+        self.first_was_refused = true;
+        let reply = self.reply(verb);
+        self.first_was_refused = false;
+        reply
+    }
+
     /// The next reply if it has come, without waiting.
     ///
     /// # Errors
@@ -127,7 +142,8 @@ impl ControlConnection {
                     self.outstanding -= 1;
                 }
                 let login = matches!(verb, GREETING | "USER" | "PASS");
-                if matches!(reply.code(), 503 | 530) && !login {
+                let expected = self.first_was_refused && reply.code() == 503;
+                if matches!(reply.code(), 503 | 530) && !login && !expected {
                     // The server sees another state of this session than we do: logged out, or
                     // a command missing before this one.
                     self.mark_broken();

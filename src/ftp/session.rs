@@ -171,13 +171,14 @@ impl Session {
         if self.experience.pipelining() == Some(true) {
             self.control.send(&[from, to])?;
             let first = self.control.reply("RNFR")?;
-            let second = self.control.reply("RNTO")?;
             if first.is_negative() {
+                self.control.reply_after_refusal("RNTO")?;
                 return Err(FtpError::Refused {
                     verb: "RNFR",
                     reply: first,
                 });
             }
+            let second = self.control.reply("RNTO")?;
             return accepted("RNTO", second).map(drop);
         }
         let reply = self.control.exchange(from)?;
