@@ -18,6 +18,25 @@ const PIECE: u64 = 1 << 20;
 const FETCH_AT_LEAST: u64 = 256 << 10;
 
 impl FileWriter {
+    /// Asks the server whether the content may be stored, by beginning to. While so many others upload
+    /// that there is no place, that is left to the commit. May wait.
+    ///
+    /// # Errors
+    /// The server's refusal.
+    pub fn begin(&self) -> Result<(), WriteError> {
+        let mut stream = self.stream.lock();
+        if let Some(slot) = self.context.remote.try_upload_slot()
+            && let Err(error) = self.open_upload(&mut stream, slot)
+        {
+            // It may have begun, unknown to us.
+            self.remove_temporary(&mut stream);
+            return Err(error);
+        }
+        // What has begun is to be brought to its end, also where an empty file was emptied.
+        self.state.lock().resized = true;
+        Ok(())
+    }
+
     /// A job: sends what is staged at the front, then rests.
     pub(super) fn chase(&self) {
         let mut stream = self.stream.lock();

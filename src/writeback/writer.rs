@@ -231,21 +231,6 @@ impl FileWriter {
         Ok(Self::with(context, path, Some(base), mode)?)
     }
 
-    /// Asks the server whether the content may be stored, by beginning to. While so many others upload
-    /// that there is no place, that is left to the commit. May wait.
-    ///
-    /// # Errors
-    /// The server's refusal.
-    pub fn begin(&self) -> Result<(), WriteError> {
-        let mut stream = self.stream.lock();
-        if let Some(slot) = self.context.remote.try_upload_slot() {
-            self.open_upload(&mut stream, slot)?;
-        }
-        // What has begun is to be brought to its end, also where an empty file was emptied.
-        self.state.lock().resized = true;
-        Ok(())
-    }
-
     /// Bytes of the file as it is now.
     pub fn size(&self) -> u64 {
         self.state.lock().size
