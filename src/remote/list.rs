@@ -139,8 +139,30 @@ impl Remote {
         Ok(lease)
     }
 
-    /// The bytes of a listing, confirmed by a final 2xx.
+    /// The bytes of a listing, confirmed by a final 2xx. One that ends in the middle of a line may have
+    /// been cut all the same, and is asked for once more: only the same again is believed.
     fn fetch(
+        &self,
+        lease: Lease,
+        command: ListCommand,
+        dir: &RemotePath,
+    ) -> Result<(Lease, Vec<u8>), FtpError> {
+        let (lease, bytes) = self.fetch_once(lease, command, dir)?;
+        if is_whole(&bytes) {
+            return Ok((lease, bytes));
+        }
+        log::info!("{dir}: the listing ends in the middle of a line; asking once more");
+        let (lease, again) = self.fetch_once(lease, command, dir)?;
+        if is_whole(&again) || again == bytes {
+            return Ok((lease, again));
+        }
+        Err(FtpError::TransferBroke {
+            verb: "LIST",
+            source: std::io::ErrorKind::UnexpectedEof.into(),
+        })
+    }
+
+    fn fetch_once(
         &self,
         lease: Lease,
         command: ListCommand,
@@ -183,6 +205,11 @@ impl Remote {
             _ => parsed,
         }
     }
+}
+
+/// Each line of a listing has its end (RFC 959 section 5.3.2: as in a file of type ASCII).
+fn is_whole(listing: &[u8]) -> bool {
+    listing.is_empty() || listing.ends_with(b"\n")
 }
 
 /// What of a listing has come so far.
