@@ -1,10 +1,18 @@
 //! What ftpfs does when the server or the line fails: each operation under each fault, on real mounts of
 //! a real server behind a proxy that fails on command; and the tests of that proxy.
 
+#![allow(
+    clippy::print_stdout,
+    reason = "how the process of an operation answers"
+)]
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is its failure")]
 
+mod cell;
 mod client;
+mod operation;
 mod proxy;
+mod special;
+mod table;
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -35,9 +43,14 @@ impl Site {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = cell::helper() {
+        return code;
+    }
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
     let site = Arc::new(Site::default());
-    let trials = proxy::trials(&site);
+    let mut trials = proxy::trials(&site);
+    trials.extend(special::trials(&site));
+    trials.extend(table::trials(&site));
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -90,6 +90,7 @@ enum Order {
 #[derive(Default)]
 struct State {
     rules: Vec<Arc<Rule>>,
+    lifted: Vec<Arc<Rule>>,
     chaos: Option<Chaos>,
     frozen: bool,
     stop: bool,
@@ -193,7 +194,9 @@ impl Proxy {
     pub fn heal(&self) {
         {
             let mut state = self.shared.state.lock().unwrap();
-            state.rules.drain(..).for_each(|rule| rule.lift());
+            let mut rules = std::mem::take(&mut state.rules);
+            rules.iter().for_each(|rule| rule.lift());
+            state.lifted.append(&mut rules);
             state.chaos = None;
             state.frozen = false;
         }
@@ -258,6 +261,18 @@ impl Proxy {
     /// The server is back, at the same port.
     pub fn come_up(&self) {
         self.order(Order::Open);
+    }
+
+    /// Whether rules were set and none has ever happened: then a test has shown nothing.
+    pub fn is_spared(&self) -> bool {
+        let state = self.shared.state.lock().unwrap();
+        let mut rules = state.rules.iter().chain(&state.lifted);
+        let mut any = false;
+        let struck = rules.any(|rule| {
+            any = true;
+            rule.has_hit()
+        });
+        any && !struck
     }
 
     /// What has gone through.

@@ -203,6 +203,10 @@ impl Rule {
         self.lifted.store(true, Ordering::SeqCst);
     }
 
+    pub(super) fn has_hit(&self) -> bool {
+        self.hits.load(Ordering::SeqCst) > 0
+    }
+
     /// It has happened.
     pub(super) fn hit(&self) {
         self.hits.fetch_add(1, Ordering::SeqCst);
@@ -385,6 +389,7 @@ impl Fault {
         self.rule.lift();
         let mut state = self.shared.state.lock().unwrap();
         state.rules.retain(|rule| !Arc::ptr_eq(rule, &self.rule));
+        state.lifted.push(Arc::clone(&self.rule));
         drop(state);
         self.shared.wake();
     }

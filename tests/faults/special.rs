@@ -1,0 +1,235 @@
+//! What does not fit into the table.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use libtest_mimic::Trial;
+
+use crate::Site;
+use crate::cell::Ground;
+use crate::operation::{LARGE, Operation, SMALL, Seen, bytes};
+use crate::support::faulty::Verb;
+use crate::support::poll;
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+type Test = (&'static str, fn(&mut Ground));
+
+macro_rules! tests {
+    ($($name:ident),* $(,)?) => {
+        const TESTS: &[Test] = &[$((stringify!($name), $name)),*];
+    };
+}
+
+tests! {
+    a_close_does_not_overtake_the_commit_of_another,
+    memory_answers_while_nothing_moves,
+    hostile_names_are_not_shown,
+    one_session_serves_several_readers,
+    a_listing_whose_last_line_is_open_is_believed_the_second_time,
+    chance_breaks_nothing,
+}
+
+/// One trial per test.
+pub(crate) fn trials(site: &Arc<Site>) -> Vec<Trial> {
+    TESTS
+        .iter()
+        .map(|(name, test)| {
+            let site = Arc::clone(site);
+            Trial::test(format!("special::{name}"), move || {
+                let mut ground = Ground::new(site.server(), name);
+                let test = AssertUnwindSafe(|| test(&mut ground));
+                if let Err(panic) = catch_unwind(test) {
+                    eprintln!("{name}:\n{}", ground.last_words());
+                    resume_unwind(panic);
+                }
+                Ok(())
+            })
+        })
+        .collect()
+}
+
+/// Two descriptors of one file, as a program and its child have them: each close is answered when the
+/// server has the bytes, also the one that finds a commit under way.
+fn a_close_does_not_overtake_the_commit_of_another(ground: &mut Ground) {
+    ground.mount();
+    let stall = ground.proxy.on(Verb::Appe).stall();
+    let path = ground.mounted().at("log");
+    let mut first = OpenOptions::new().append(true).open(path).unwrap();
+    first.write_all(&bytes(4, SMALL)).unwrap();
+    let second = first.try_clone().unwrap();
+    let there = ground.there.clone();
+    thread::scope(|scope| {
+        let close = |file: fs::File| nix::unistd::close(file).unwrap();
+        let closing = scope.spawn(move || close(first));
+        stall.happens_within(LIMIT);
+        let (tell, told) = mpsc::channel();
+        let also = scope.spawn(move || {
+            close(second);
+            tell.send(Operation::Append.seen(&there)).unwrap();
+        });
+        let early = told.recv_timeout(Duration::from_millis(500));
+        stall.lift();
+        let seen = early.or_else(|_| told.recv_timeout(LIMIT)).unwrap();
+        assert_eq!(seen, Seen::All, "when the second close has succeeded");
+        also.join().unwrap();
+        closing.join().unwrap();
+    });
+}
+
+fn names(dir: &Path) -> std::io::Result<Vec<OsString>> {
+    let mut names: Vec<_> = fs::read_dir(dir)?
+        .map(|entry| entry.map(|e| e.file_name()))
+        .collect::<Result<_, _>>()?;
+    names.sort();
+    Ok(names)
+}
+
+fn memory_answers_while_nothing_moves(ground: &mut Ground) {
+    ground.mount_with(&["cache_timeout=600"]);
+    let here = ground.mounted().path().to_path_buf();
+    let before = names(&here).unwrap();
+    // An open asks the server whether it is still the same file; a file that is open need not.
+    let open = File::open(here.join("small")).unwrap();
+    let mut first = vec![0; SMALL];
+    open.read_exact_at(&mut first, 0).unwrap();
+    fs::metadata(here.join("large")).unwrap();
+    ground.proxy.freeze();
+    let commands = ground.proxy.counts().commands(Verb::Any);
+    assert_eq!(names(&here).unwrap(), before);
+    let mut again = vec![0; SMALL];
+    open.read_exact_at(&mut again, 0).unwrap();
+    assert!(again == first);
+    assert_eq!(
+        fs::metadata(here.join("large")).unwrap().len(),
+        LARGE as u64
+    );
+    fs::metadata(here.join("absent")).unwrap_err();
+    nix::sys::statvfs::statvfs(&here).unwrap();
+    ground.proxy.thaw();
+    assert_eq!(
+        ground.proxy.counts().commands(Verb::Any),
+        commands,
+        "nobody was asked"
+    );
+}
+
+fn hostile_names_are_not_shown(ground: &mut Ground) {
+    let line = |name: &[u8]| [b"-rw-r--r-- 1 0 0 7 Jan 01 2020 ", name, b"\r\n"].concat();
+    let hostile: &[&[u8]] = &[
+        b"../x",
+        b"/etc/passwd",
+        b"..",
+        b".",
+        b"",
+        b"a/b",
+        b"nul\0nul",
+        b"twice",
+        b"twice",
+        b"good",
+    ];
+    let listing: Vec<u8> = hostile.iter().flat_map(|name| line(name)).collect();
+    ground.proxy.on(Verb::Listing).data_instead(&listing);
+    ground.mount();
+    let here = ground.mounted().path();
+    assert_eq!(names(here).unwrap(), ["good", "twice"]);
+    ground.proxy.heal();
+
+    // A name of a megabyte is the server's fault, and says so.
+    let fault = ground
+        .proxy
+        .on(Verb::Listing)
+        .data_instead(&line(&vec![b'x'; 1 << 20]));
+    poll::until(LIMIT, "the listing is asked for again", || {
+        let listed = names(here);
+        fault.hits() > 0 && listed.is_err_and(|e| e.raw_os_error() == Some(libc::EIO))
+    });
+    ground.proxy.heal();
+    poll::until(LIMIT, "the true names are there", || {
+        names(here).is_ok_and(|names| names.len() == 7)
+    });
+}
+
+fn one_session_serves_several_readers(ground: &mut Ground) {
+    ground.mount();
+    let refused = ground
+        .proxy
+        .on(Verb::Connect)
+        .answer("421 Too many connections.");
+    let here = ground.mounted().path().to_path_buf();
+    thread::scope(|scope| {
+        for operation in [
+            Operation::CatLarge,
+            Operation::CatSmall,
+            Operation::Ls,
+            Operation::CpInLarge,
+            Operation::Overwrite,
+            Operation::Mkdir,
+        ] {
+            let ground = &*ground;
+            scope.spawn(move || {
+                let result = ground.run(operation, 3 * LIMIT);
+                assert!(result.is_ok(), "{}: {result:?}", operation.name());
+                assert_eq!(operation.seen(&ground.there), Seen::All);
+            });
+        }
+    });
+    assert!(refused.hits() > 0, "it has asked for more");
+    assert_eq!(fs::read(here.join("small")).unwrap().len(), SMALL);
+}
+
+/// Some servers may never end the last line; and no cut comes at the same byte twice by chance.
+fn a_listing_whose_last_line_is_open_is_believed_the_second_time(ground: &mut Ground) {
+    ground
+        .proxy
+        .on(Verb::Listing)
+        .data_instead(b"-rw-r--r-- 1 0 0 7 Jan 01 2020 one\r\n-rw-r--r-- 1 0 0 7 Jan 01 2020 two");
+    ground.mount();
+    assert_eq!(names(ground.mounted().path()).unwrap(), ["one", "two"]);
+}
+
+/// Everything at once while lines break at random: each operation does its work or fails, and then the
+/// server has what it must have.
+fn chance_breaks_nothing(ground: &mut Ground) {
+    ground.mount();
+    let operations = [
+        Operation::CatLarge,
+        Operation::CpInLarge,
+        Operation::Ls,
+        Operation::Overwrite,
+        Operation::Stat,
+        Operation::Fsync,
+        Operation::CatSmall,
+    ];
+    for seed in 0..4 {
+        ground.proxy.random_faults(seed, 0.1);
+        thread::scope(|scope| {
+            for operation in operations {
+                let ground = &*ground;
+                scope.spawn(move || {
+                    let result = ground.run(operation, 3 * LIMIT);
+                    let seen = operation.seen(&ground.there);
+                    match result {
+                        Ok(()) => assert_eq!(seen, Seen::All, "{} succeeds", operation.name()),
+                        Err(e) => assert_ne!(seen, Seen::Damage, "{}: {e}", operation.name()),
+                    }
+                });
+            }
+        });
+    }
+    assert!(ground.proxy.counts().random_faults > 0);
+    ground.proxy.heal();
+    for operation in operations {
+        ground.recover(operation);
+        assert_eq!(operation.seen(&ground.there), Seen::All);
+    }
+    ground.ends_clean();
+}
