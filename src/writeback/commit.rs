@@ -165,10 +165,11 @@ impl FileWriter {
             Err(error) => return Err(error.into()),
         };
         let sent = self.send_range(&mut upload, base.size..snapshot.size);
+        let ended = sent.is_ok();
         let outcome = sent.and_then(|()| Ok(upload.finish()?));
         match outcome {
             Ok(version) => Ok((version, false)),
-            Err(error) => self.after_failed_append(stream, snapshot, base, error),
+            Err(error) => self.after_failed_append(stream, snapshot, base, error, ended),
         }
     }
 
@@ -180,6 +181,7 @@ impl FileWriter {
         snapshot: &Snapshot,
         base: FileVersion,
         error: WriteError,
+        ended: bool,
     ) -> Result<(FileVersion, bool), WriteError> {
         let now = self.context.remote.version(&snapshot.path)?;
         if now.size == snapshot.size {
@@ -190,7 +192,13 @@ impl FileWriter {
             );
             return Ok((now, false));
         }
-        if now.size <= base.size || now.size > snapshot.size {
+        // All bytes and their end are out, and nobody said what became of them: they may be appended
+        // at any time, and with those of another APPE they would be there twice. A rename over the
+        // file takes it out of their way.
+        let on_their_way = ended
+            && matches!(&error, WriteError::Remote(error) if error.kind().is_transient());
+        let arrived = now.size > base.size && now.size < snapshot.size;
+        if !arrived && !(on_their_way && now.size == base.size) {
             return Err(error);
         }
         log::info!(

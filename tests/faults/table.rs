@@ -176,6 +176,10 @@ const TABLE: &[Fault] = &[
         &[(LISTINGS, Fails(TIME)), (READS, Either(TIME))]),
     fault("data_stalls_at_0", |p, o| { p.on(o.verb()).stall_data_after(0); },
         &[(LISTINGS, Fails(TIME)), (READS, Fails(TIME))]),
+    Fault { is_about_final_reply: true,
+        ..fault("upload_stalls", |p, o| { p.on(o.verb()).stall_data_after(0); },
+        // An append is repaired by the whole file, on which nothing strikes.
+        &[(STORES, Fails(TIME)), (APPEND, Either(TIME))]) },
     fault("data_stalls_once", |p, o| { p.on(o.verb()).once().stall_data_after(o.middle()); },
         &[(LISTINGS, Either(TIME)), (READS, Done)]),
     fault("reply_swallowed_once", |p, o| { p.on(o.verb()).once().swallow_reply(); },
