@@ -342,6 +342,20 @@ fn many_programs_walk_the_tree(place: &Place) {
     }
 }
 
+/// Which 4 KiB pages come from which content.
+fn mixture(found: &[u8], contents: &[Vec<u8>]) -> String {
+    let pages = found.chunks(4096).enumerate().map(|(n, page)| {
+        let from = |content: &Vec<u8>| content.get(n * 4096..).is_some_and(|c| c.starts_with(page));
+        match contents.iter().position(from) {
+            Some(which) => which.to_string(),
+            None if page.iter().all(|byte| *byte == 0) => "zeros".to_owned(),
+            None => "?".to_owned(),
+        }
+    });
+    let pages: Vec<String> = pages.collect();
+    format!("{} bytes, pages of {}", found.len(), pages.join(" "))
+}
+
 /// A name always stands for one of the two contents, never for nothing.
 fn renames_and_opens_race(place: &Place) {
     let path = place.here.join("document");
@@ -363,8 +377,8 @@ fn renames_and_opens_race(place: &Place) {
                     let found = get(&path);
                     assert!(
                         contents.contains(&found),
-                        "neither of the two contents: {} bytes",
-                        found.len()
+                        "neither of the two contents: {}",
+                        mixture(&found, &contents)
                     );
                 }
             });
