@@ -210,8 +210,33 @@ impl ListingCache {
         if let Some(log) = &mut state.loading {
             log.push(change.clone());
         }
-        if let Some(known) = &mut state.known {
-            change.apply(&mut known.entries);
+        let Some(known) = &mut state.known else {
+            return;
+        };
+        let names = known.entries.len();
+        change.apply(&mut known.entries);
+        let other_names = known.entries.len() != names;
+        drop(state);
+        if other_names {
+            self.changed_inside(dir);
+        }
+    }
+
+    /// A name came or went: the directory itself has changed just now, as programs that set its time
+    /// before they fill it have to see (rsync, tar).
+    fn changed_inside(&self, dir: &RemotePath) {
+        let Some(parent) = dir.parent() else { return };
+        let Some(directory) = self.directories.lock().peek(&parent).cloned() else {
+            return;
+        };
+        if let Some(known) = &mut directory.state.lock().known
+            && let Some(found) = known.entries.get_mut(dir.name())
+        {
+            found.entry.modified = Some(Modified {
+                time: SystemTime::now(),
+                precision: Precision::Subsecond,
+            });
+            found.own = None;
         }
     }
 

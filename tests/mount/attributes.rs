@@ -29,6 +29,7 @@ cases! {
     cp_keeps_the_x_of_a_script.smoke(),
     a_file_gets_its_time.seeded(seed_file).smoke().also(&[NO_CACHE]),
     a_folder_gets_its_time.smoke(),
+    a_folder_whose_names_change_has_changed.smoke(),
     the_time_is_set_while_the_file_is_written.smoke().also(&[ATOMIC]),
     a_time_before_1970_or_far_ahead_is_no_disaster.smoke(),
     touch_sets_the_time_to_now.seeded(seed_file).smoke(),
@@ -242,6 +243,45 @@ fn a_folder_gets_its_time(place: &Place) {
         assert_eq!(here, 1_551_398_398, "time through the mount");
     }
     assert!(place.here.join("folder").is_dir(), "it is a folder");
+}
+
+/// Who sets the time of a folder first and fills it then (rsync, tar) looks whether it is still that.
+fn a_folder_whose_names_change_has_changed(place: &Place) {
+    let folder = place.here.join("folder");
+    let changes: [(&str, &dyn Fn()); 5] = [
+        ("create", &|| put(&folder.join("file"), b"x")),
+        ("mkdir", &|| {
+            fs::create_dir(folder.join("sub")).or_fail("mkdir")
+        }),
+        ("rename", &|| {
+            fs::rename(folder.join("file"), folder.join("other")).or_fail("rename");
+        }),
+        ("unlink", &|| {
+            fs::remove_file(folder.join("other")).or_fail("unlink")
+        }),
+        ("rmdir", &|| {
+            fs::remove_dir(folder.join("sub")).or_fail("rmdir")
+        }),
+    ];
+    fs::create_dir(&folder).or_fail("mkdir");
+    for (what, change) in changes {
+        sh(&place.here, "touch -d '2019-02-28 23:59:58' folder");
+        let before = whole_seconds(SystemTime::now());
+        change();
+        if place.facts.folder_times {
+            let told = seconds_of(&folder);
+            assert!(
+                told >= before - 1,
+                "{what}: its time is {told}, not {before}"
+            );
+            sh(&place.here, "touch -d '2019-02-28 23:59:58' folder");
+            assert_eq!(
+                seconds_of(&place.there.join("folder")),
+                1_551_398_398,
+                "{what}: on the server"
+            );
+        }
+    }
 }
 
 fn the_time_is_set_while_the_file_is_written(place: &Place) {

@@ -232,8 +232,10 @@ fn two_sqlite_processes_exclude_each_other(place: &Place) {
         .or_fail("spawn");
     eventually(
         "the first holds the lock",
-        std::time::Duration::from_secs(30),
+        std::time::Duration::from_secs(60),
         || {
+            let ended = holder.try_wait().or_fail("wait");
+            assert!(ended.is_none(), "the first has ended: {ended:?}");
             let busy =
                 output(program(&place.here, "sqlite3").args(["db", "begin exclusive; commit;"]));
             let said = String::from_utf8_lossy(&busy.stderr).into_owned();

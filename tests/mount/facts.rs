@@ -33,6 +33,8 @@ pub(crate) struct Facts {
     /// Names may end in a blank and hold control characters and backslashes; Pure-FTPd writes `_`
     /// for the former and refuses the latter.
     pub(crate) odd_names: bool,
+    /// MKD takes names with `*`; ProFTPD refuses them whatever its settings.
+    pub(crate) star_folders: bool,
     /// How links look.
     pub(crate) links: Links,
     /// The longest listing that the server gives; Pure-FTPd's 10,000 (LimitRecursion) hold `.` and `..`.
@@ -47,6 +49,7 @@ const LOCAL: Facts = Facts {
     folder_seconds: true,
     any_bytes: true,
     odd_names: true,
+    star_folders: true,
     links: Links::Shown,
     listing: usize::MAX,
 };
@@ -62,6 +65,7 @@ static ALL: [Facts; 6] = [
     },
     Facts {
         brand: Some(Brand::Proftpd),
+        star_folders: false,
         links: Links::OnlyGood,
         ..LOCAL
     },
