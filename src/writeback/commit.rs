@@ -195,10 +195,11 @@ impl FileWriter {
         // All bytes and their end are out, and nobody said what became of them: they may be appended
         // at any time, and with those of another APPE they would be there twice. A rename over the
         // file takes it out of their way.
-        let on_their_way = ended
-            && matches!(&error, WriteError::Remote(error) if error.kind().is_transient());
+        let on_their_way =
+            ended && matches!(&error, WriteError::Remote(error) if error.kind().is_transient());
         let arrived = now.size > base.size && now.size < snapshot.size;
-        if !arrived && !(on_their_way && now.size == base.size) {
+        let may_arrive = on_their_way && now.size == base.size;
+        if !(arrived || may_arrive) {
             return Err(error);
         }
         log::info!(
