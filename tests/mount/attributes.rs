@@ -251,16 +251,16 @@ fn a_folder_whose_names_change_has_changed(place: &Place) {
     let changes: [(&str, &dyn Fn()); 5] = [
         ("create", &|| put(&folder.join("file"), b"x")),
         ("mkdir", &|| {
-            fs::create_dir(folder.join("sub")).or_fail("mkdir")
+            fs::create_dir(folder.join("sub")).or_fail("mkdir");
         }),
         ("rename", &|| {
             fs::rename(folder.join("file"), folder.join("other")).or_fail("rename");
         }),
         ("unlink", &|| {
-            fs::remove_file(folder.join("other")).or_fail("unlink")
+            fs::remove_file(folder.join("other")).or_fail("unlink");
         }),
         ("rmdir", &|| {
-            fs::remove_dir(folder.join("sub")).or_fail("rmdir")
+            fs::remove_dir(folder.join("sub")).or_fail("rmdir");
         }),
     ];
     fs::create_dir(&folder).or_fail("mkdir");
