@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -10,7 +11,7 @@ use super::block::BLOCK;
 use super::stream::{READ_THROUGH, Stream};
 use super::{BlockCache, ContentId, ReadaheadWindow};
 use crate::ftp::RemotePath;
-use crate::remote::{FileVersion, Remote, RemoteError};
+use crate::remote::{ErrorKind, FileVersion, Remote, RemoteError};
 use crate::workers::Workers;
 
 /// Where somebody else waits for a session, a stream that has delivered this much gives its own up.
@@ -28,6 +29,17 @@ pub enum ReadError {
     /// The file on the server is no longer the one that was opened.
     #[error("the file changed on the server while it was open")]
     Changed,
+}
+
+impl ReadError {
+    /// Whether the file is another one than was opened.
+    pub fn is_change(&self) -> bool {
+        match self {
+            Self::Remote(error) => error.kind() == ErrorKind::Changed,
+            Self::Gone => false,
+            Self::Changed => true,
+        }
+    }
 }
 
 /// Takes the bytes of a read. Called once.
@@ -56,6 +68,10 @@ pub struct FileReader {
     pub(super) context: ReadContext,
     pub(super) content: ContentId,
     pub(super) version: Option<FileVersion>,
+    /// Set with the first bytes that leave.
+    delivered: AtomicBool,
+    /// What was fetched turned out to be of another content.
+    pub(super) another: AtomicBool,
     /// Taken by callers for a moment; never held while the network is used.
     pub(super) state: Mutex<State>,
     /// Taken by workers only, over the stream's I/O; before `state`.
@@ -120,6 +136,8 @@ impl FileReader {
             context,
             content,
             version,
+            delivered: AtomicBool::new(false),
+            another: AtomicBool::new(false),
             state: Mutex::new(State {
                 path,
                 window,
@@ -152,10 +170,14 @@ impl FileReader {
         if length == 0 {
             return done(Ok(&[]));
         }
+        if self.another.load(Ordering::Relaxed) {
+            return done(Err(ReadError::Changed));
+        }
         if let Some(block) = self.context.blocks.get(self.content, offset)
             && let Some(bytes) = block.bytes(offset, length)
             && bytes.len() == length
         {
+            self.delivered.store(true, Ordering::Relaxed);
             done(Ok(bytes));
             self.record(offset, length);
             return;
@@ -168,6 +190,7 @@ impl FileReader {
         };
         self.advance(&mut waiter, None);
         if waiter.missing() == 0 {
+            self.delivered.store(true, Ordering::Relaxed);
             (waiter.done)(Ok(&waiter.bytes));
             self.record(offset, length);
             return;
@@ -215,6 +238,11 @@ impl FileReader {
         self.finish_at_end(&mut stream);
         self.state.lock().pinned = pinned;
         Ok(())
+    }
+
+    /// Whether a read was answered with bytes of this content: from then on no other content will do.
+    pub fn has_delivered(&self) -> bool {
+        self.delivered.load(Ordering::Relaxed)
     }
 
     /// Gives the session of a resting download back, if there is one. Never waits.
@@ -295,8 +323,13 @@ impl FileReader {
         }
         if !complete.is_empty() {
             drop(state);
+            let verdict = self.verdict(stream);
+            self.delivered.fetch_or(verdict.is_ok(), Ordering::Relaxed);
             for waiter in complete {
-                (waiter.done)(Ok(&waiter.bytes));
+                match &verdict {
+                    Ok(()) => (waiter.done)(Ok(&waiter.bytes)),
+                    Err(error) => (waiter.done)(Err(error.clone())),
+                }
             }
             self.finish_at_end(stream);
             state = self.state.lock();

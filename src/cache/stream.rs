@@ -1,6 +1,7 @@
 //! The one stream of a `FileReader`: a running download, and the block that it fills.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::block::BLOCK;
@@ -122,6 +123,27 @@ impl FileReader {
         Ok(())
     }
 
+    /// Whether bytes may leave. When all that the file has are there, and more of them come, then they are the
+    /// front of another file than was opened.
+    pub(super) fn verdict(&self, stream: &mut Stream) -> Result<(), ReadError> {
+        let (Some(version), Some(download)) = (self.version, &mut stream.download) else {
+            return Ok(());
+        };
+        if download.position() < version.size || download.check_end().is_ok() {
+            return Ok(());
+        }
+        stream.download = None;
+        (stream.building, stream.filled) = (Vec::new(), 0);
+        self.is_another();
+        Err(ReadError::Changed)
+    }
+
+    /// What was fetched is of another content than was opened.
+    fn is_another(&self) {
+        self.another.store(true, Ordering::Relaxed);
+        self.detach();
+    }
+
     /// All bytes have come and were handed out; only the server's final word is left. It frees the
     /// session, and a file that goes on behind its size is another file.
     pub(super) fn finish_at_end(&self, stream: &mut Stream) {
@@ -139,8 +161,8 @@ impl FileReader {
         };
         match download.read(&mut [0]) {
             Ok(0) => {}
-            Ok(_) => self.detach(),
-            Err(error) if error.kind() == ErrorKind::Changed => self.detach(),
+            Ok(_) => self.is_another(),
+            Err(error) if error.kind() == ErrorKind::Changed => self.is_another(),
             // Every byte that the file has was received: a lost final reply takes nothing away.
             Err(error) => log::debug!("after the last byte of a download: {error}"),
         }

@@ -29,6 +29,8 @@ struct Inode {
     lookups: u64,
     /// Open files and directory snapshots.
     pins: u64,
+    /// Without a name: the file that a rename has put in its place.
+    successor: Option<u64>,
     /// Which cached blocks are this file's, and of which version.
     content: Option<(ContentId, FileVersion)>,
 }
@@ -40,6 +42,7 @@ impl InodeTable {
             kind: EntryKind::Directory,
             lookups: 1,
             pins: 0,
+            successor: None,
             content: None,
         };
         Self {
@@ -63,6 +66,19 @@ impl InodeTable {
             .iter()
             .rev()
             .try_fold(self.root.clone(), |path, name| path.join(name).ok())
+    }
+
+    /// The file that is now where `ino` was when the kernel looked it up: itself, unless renames have
+    /// replaced it since.
+    pub(super) fn present(&self, ino: u64) -> u64 {
+        let mut at = ino;
+        while let Some(inode) = self.inodes.get(&at)
+            && inode.place.is_none()
+            && let Some(next) = inode.successor
+        {
+            at = next;
+        }
+        at
     }
 
     /// The directory and name of a file.
@@ -97,6 +113,7 @@ impl InodeTable {
                 kind,
                 lookups: 0,
                 pins: 0,
+                successor: None,
                 content: None,
             },
         );
@@ -155,6 +172,9 @@ impl InodeTable {
             && replaced != ino
         {
             self.detach(replaced);
+            if let Some(inode) = self.inodes.get_mut(&replaced) {
+                inode.successor = Some(ino);
+            }
         }
         let Some(inode) = self.inodes.get_mut(&ino) else {
             return;
@@ -257,6 +277,7 @@ mod tests {
             (path(&table, old), table.find(ROOT, b"f")),
             (None, Some(new))
         );
+        assert_eq!((table.present(old), table.present(new)), (new, new));
         table.forget(old, 1);
         assert_eq!(table.kind(old), None);
     }

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use super::open_file::{Handle, OpenFile, exact};
 use super::{FsError, FtpFs, ReadDone, Wait};
-use crate::cache::OwnTime;
+use crate::cache::{FileReader, OwnTime, ReadError};
 use crate::writeback::{Committed, FileWriter, WriteRead};
+
+/// How often a file that changes under our hands is opened anew before its reader is told.
+const ANEW: u32 = 3;
 
 impl FtpFs {
     /// Reads; never waits: `done` is called at once if memory has the bytes, else later by a worker.
@@ -25,14 +28,34 @@ impl FtpFs {
         };
         drop(state);
         match reader {
-            Ok(reader) => {
-                let done = Box::new(move |result: Result<&[u8], crate::cache::ReadError>| {
-                    done(result.map_err(FsError::from));
-                });
-                reader.read(offset, size, done);
-            }
+            Ok(reader) => self.read_from(&reader, &handle, offset, size, ANEW, done),
             Err(error) => done(Err(error)),
         }
+    }
+
+    /// Reads. If the file turns out to be another one than was opened, and nobody has seen a byte of it,
+    /// it is opened anew.
+    fn read_from(
+        self: &Arc<Self>,
+        reader: &Arc<FileReader>,
+        handle: &Arc<Handle>,
+        offset: u64,
+        size: u32,
+        anew: u32,
+        done: ReadDone,
+    ) {
+        let (fs, handle, asked) = (Arc::clone(self), Arc::clone(handle), Arc::clone(reader));
+        let answer = move |result: Result<&[u8], ReadError>| match result {
+            Err(error) if error.is_change() && anew > 0 && !asked.has_delivered() => {
+                let workers = Arc::clone(&fs.workers);
+                workers.spawn(move || match fs.reader_anew(&handle, &asked) {
+                    Ok(reader) => fs.read_from(&reader, &handle, offset, size, anew - 1, done),
+                    Err(error) => done(Err(error)),
+                });
+            }
+            other => done(other.map_err(FsError::from)),
+        };
+        reader.read(offset, size, Box::new(answer));
     }
 
     /// Reads of a file that is being written: staged bytes, and those that only the server has.

@@ -63,9 +63,14 @@ impl FtpFs {
     /// Attributes of an inode; the root's are always in memory.
     ///
     /// # Errors
-    /// `WouldWait`; ENOENT, ESTALE; what listing its directory failed with.
+    /// `WouldWait`; ESTALE if the name is gone; what listing its directory failed with.
     pub fn getattr(&self, ino: u64, wait: Wait) -> Result<Looked, FsError> {
         if let Some(file) = self.open_file(ino) {
+            return Ok(self.looked(ino, &file.entry(), Duration::ZERO));
+        }
+        // An open that a rename overtook has opened what took the place.
+        let present = self.inodes.lock().present(ino);
+        if let Some(file) = self.open_file(present) {
             return Ok(self.looked(ino, &file.entry(), Duration::ZERO));
         }
         let (entry, age) = self.entry_of(ino, wait)?;
@@ -102,7 +107,8 @@ impl FtpFs {
         let (entry, age) = self.listed(&dir, wait, |entries, age| {
             (entries.get(&name).map(|found| found.entry.clone()), age)
         })?;
-        let entry = entry.ok_or(FsError::Errno(libc::ENOENT))?;
+        // The kernel answers this by a look-up.
+        let entry = entry.ok_or(FsError::Errno(libc::ESTALE))?;
         if self.inodes.lock().kind(ino) != Some(entry.kind) {
             return Err(FsError::Errno(libc::ESTALE));
         }

@@ -17,8 +17,10 @@ mod lookup;
 mod directory;
 mod setattr;
 mod change;
+mod moves;
 mod rename;
 mod open;
+mod release;
 mod create;
 mod io;
 mod tidy;
@@ -45,6 +47,7 @@ use crate::workers::Workers;
 use crate::writeback::{StagingArea, UNKNOWN_MODE, WriteContext};
 use directory::Snapshot;
 use inode::InodeTable;
+use moves::Moves;
 use open_file::Files;
 
 /// What statfs says where the server says nothing: 1 TiB, so that no program believes the disk full.
@@ -69,6 +72,8 @@ pub struct FtpFs {
     inodes: Mutex<InodeTable>,
     /// Guards which files are open, and by which handles.
     files: Mutex<Files>,
+    /// Names that renames give to other files; taken alone.
+    moves: Moves,
     /// Guards directory snapshots by handle.
     snapshots: Mutex<HashMap<u64, Arc<Snapshot>>>,
     next_number: AtomicU64,
@@ -129,6 +134,7 @@ impl FtpFs {
             writing: Arc::new(writing),
             temporary,
             files: Mutex::default(),
+            moves: Moves::default(),
             snapshots: Mutex::default(),
             next_number: AtomicU64::new(1),
             mounted: SystemTime::now(),

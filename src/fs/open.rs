@@ -18,6 +18,9 @@ use crate::writeback::{FileWriter, WriteError};
 /// later is the same content.
 const SETTLED: Duration = Duration::from_secs(2);
 
+/// How often an open follows a name that renames give to one file after the other.
+const OPEN_ATTEMPTS: u32 = 8;
+
 impl FtpFs {
     /// Opens a plain file; `flags` are those of open(2).
     ///
@@ -29,12 +32,44 @@ impl FtpFs {
         if writes {
             self.may_change()?;
         }
+        for _ in 0..OPEN_ATTEMPTS {
+            // A rename may have put another file there since the kernel looked the name up.
+            let present = self.inodes.lock().present(ino);
+            let opened = match self.open_present(present, flags, wait) {
+                Err(FsError::Errno(libc::ESTALE)) if self.inodes.lock().present(ino) != present => {
+                    None
+                }
+                other => other?,
+            };
+            if let Some(opened) = opened {
+                // The pages of the old number are of the old file.
+                let flags = if present == ino {
+                    opened.flags
+                } else {
+                    opened.flags & FopenFlags::FOPEN_NOFLUSH | FopenFlags::FOPEN_DIRECT_IO
+                };
+                return Ok(Opened { flags, ..opened });
+            }
+        }
+        Err(FsError::Errno(libc::ESTALE))
+    }
+
+    /// Opens the file that has this number now; `None` if its name has become another file meanwhile.
+    fn open_present(
+        self: &Arc<Self>,
+        ino: u64,
+        flags: i32,
+        wait: Wait,
+    ) -> Result<Option<Opened>, FsError> {
+        let truncate = flags & libc::O_TRUNC != 0;
+        let writes = flags & libc::O_ACCMODE != libc::O_RDONLY || truncate;
+        let began = self.moves.now();
         if let Some((opened, writer)) = self.join_writer(ino, flags) {
             if truncate && let Err(error) = writer.truncate(0) {
                 self.release(opened.handle);
                 return Err(error.into());
             }
-            return Ok(opened);
+            return Ok(Some(opened));
         }
         let path = self.path(ino)?;
         let found = self.remembered(ino, &path, wait)?;
@@ -48,7 +83,9 @@ impl FtpFs {
             return Err(FsError::Errno(libc::EACCES));
         }
         if truncate {
-            return self.open_truncated(ino, &path, &found, flags, wait);
+            return self
+                .open_truncated(ino, &path, &found, flags, wait)
+                .map(Some);
         }
         let version = self.current_version(&path, &found, wait)?;
         if self.is_another_file(ino, version) {
@@ -75,82 +112,12 @@ impl FtpFs {
         if !writes {
             reply |= FopenFlags::FOPEN_NOFLUSH;
         }
-        Ok(self.new_handle(&file, flags, reply))
-    }
-
-    /// The last descriptor is gone. Never waits; what is still dirty is committed by a worker.
-    pub fn release(self: &Arc<Self>, handle: u64) {
-        let Some(handle) = self.files.lock().handles.remove(&handle) else {
-            return;
-        };
-        let file = Arc::clone(&handle.file);
-        let unfinished = {
-            let mut state = file.state.lock();
-            state.handles = state.handles.saturating_sub(1);
-            if handle.writable {
-                state.writable = state.writable.saturating_sub(1);
-            }
-            state.writable == 0
-                && state
-                    .writer
-                    .as_ref()
-                    .is_some_and(|writer| writer.is_dirty())
-        };
-        if unfinished {
-            let fs = Arc::clone(self);
-            self.workers.spawn(move || fs.finish(&file));
-        } else {
-            self.retire(&file);
+        let opened = self.new_handle(&file, flags, reply);
+        if self.moves.changed_since(began, &path) {
+            self.release(opened.handle);
+            return Ok(None);
         }
-    }
-
-    /// A job: commits what nobody has open for writing any more.
-    fn finish(&self, file: &Arc<OpenFile>) {
-        loop {
-            if let Err(error) = self.commit(file) {
-                self.keep_unsaved(file, &error);
-            }
-            let state = file.state.lock();
-            let again = state.writable == 0 && state.writer.as_ref().is_some_and(|w| w.is_dirty());
-            drop(state);
-            // Something was changed by name (truncate) while the commit was under way.
-            if !again {
-                break;
-            }
-        }
-        self.retire(file);
-    }
-
-    /// Lets go of a writer that is no longer wanted, and of the file after its last handle.
-    pub(super) fn retire(&self, file: &Arc<OpenFile>) {
-        let mut files = self.files.lock();
-        let mut state = file.state.lock();
-        let clean = state
-            .writer
-            .as_ref()
-            .is_some_and(|writer| !writer.is_dirty());
-        let mut gone = Vec::new();
-        // What a nameless file holds is nowhere else.
-        let only_copy = state.leaving && state.handles > 0;
-        if state.writable == 0 && clean && !only_copy {
-            state.entry = state.shown();
-            gone.extend(state.writer.take());
-        }
-        let last = state.handles == 0 && state.writer.is_none();
-        if last
-            && files
-                .by_inode
-                .get(&file.ino)
-                .is_some_and(|known| Arc::ptr_eq(known, file))
-        {
-            files.by_inode.remove(&file.ino);
-            drop(state);
-            drop(files);
-            self.inodes.lock().unpin(file.ino);
-            if let Some(reader) = file.reader() {
-                reader.reclaim();
-            }
-        }
+        Ok(Some(opened))
     }
 
     /// The open file of an inode, made if there is none. It pins the inode.
@@ -269,7 +236,8 @@ impl FtpFs {
         let look = |entries: &Entries, _| entries.get(path.name()).cloned();
         let found = self
             .listed(&dir, wait, look)?
-            .ok_or(FsError::Errno(libc::ENOENT))?;
+            // Not ENOENT: the kernel looks the name up again then, and an O_CREAT makes the file.
+            .ok_or(FsError::Errno(libc::ESTALE))?;
         if self.inodes.lock().kind(ino) != Some(found.entry.kind) {
             return Err(FsError::Errno(libc::ESTALE));
         }
@@ -295,7 +263,11 @@ impl FtpFs {
                     modified: None,
                 }))
             }
-            Err(error) => Err(self.explain(error, path, Asked::Use)),
+            Err(error) => match self.explain(error, path, Asked::Use) {
+                // Gone behind our back; see above.
+                error if error.errno() == libc::ENOENT => Err(FsError::Errno(libc::ESTALE)),
+                error => Err(error),
+            },
         }
     }
 
@@ -348,7 +320,6 @@ impl FtpFs {
         found: &Remembered,
         version: Option<FileVersion>,
     ) -> (Arc<OpenFile>, bool) {
-        let (content, keep) = self.content_of(ino, version);
         let entry = self.listed_as(path, found, version);
         let file = self.file_of(ino, |ino| OpenFile::new(ino, entry.clone(), version));
         let mut state = file.state.lock();
@@ -356,22 +327,21 @@ impl FtpFs {
             (Some(before), Some(now)) => !before.agrees_with(now),
             _ => false,
         };
+        let mut keep = true;
         if state.writer.is_none() {
             if changed {
                 state.entry = entry;
                 state.version = version;
             }
-            // Handles that are open keep the reader of what they have opened.
-            let other = state
-                .reader
-                .as_ref()
-                .is_none_or(|reader| reader.content() != content);
-            if changed || other {
+            // Handles that are open and this one share a reader, unless the content is another.
+            if changed || state.handles == 0 || state.reader.is_none() {
+                let (content, known) = self.content_of(ino, version);
                 state.reader = Some(self.new_reader(path.clone(), content, version));
+                keep = known && !changed;
             }
         }
         drop(state);
-        (file, keep && !changed)
+        (file, keep)
     }
 
     /// Cached blocks of an earlier open are this file's if size and time agree, and the time was already
@@ -396,6 +366,42 @@ impl FtpFs {
         version: Option<FileVersion>,
     ) -> Arc<FileReader> {
         FileReader::new(self.reading.clone(), path, content, version)
+    }
+
+    /// A reader of what the file is now, in place of `stale`, of which nobody has seen a byte. May wait.
+    ///
+    /// # Errors
+    /// ESTALE if a handle has seen bytes of the file: its number stands for those.
+    pub(super) fn reader_anew(
+        &self,
+        handle: &Handle,
+        stale: &Arc<FileReader>,
+    ) -> Result<Arc<FileReader>, FsError> {
+        let file = &handle.file;
+        let path = self.path(file.ino)?;
+        let found = self.remembered(file.ino, &path, Wait::Yes)?;
+        let version = self.current_version(&path, &found, Wait::Yes)?;
+        let entry = self.listed_as(&path, &found, version);
+        let readers = self.files.lock().readers(file);
+        let mut state = file.state.lock();
+        let seen = readers.iter().any(|reader| reader.has_delivered());
+        if seen || state.writer.is_some() || state.nameless {
+            return Err(FsError::Errno(libc::ESTALE));
+        }
+        let other = state.reader.clone().filter(|reader| {
+            // Another handle was faster.
+            reader.content() != stale.content() && reader.version() == version
+        });
+        let reader =
+            other.unwrap_or_else(|| self.new_reader(path, ContentId(self.new_number()), version));
+        state.entry = entry;
+        state.version = version;
+        state.reader = Some(Arc::clone(&reader));
+        handle.reopened(&reader);
+        drop(state);
+        self.inodes.lock().set_content(file.ino, None);
+        self.attributes_changed(file.ino);
+        Ok(reader)
     }
 
     /// The reader of an open file; after a writer it is made anew, for what the writer left.

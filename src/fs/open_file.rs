@@ -27,11 +27,17 @@ pub(super) struct Handle {
     pub(super) writable: bool,
     /// `O_APPEND`: the kernel's idea of the end may be stale, so its offsets are ignored.
     pub(super) append: bool,
-    /// Of the content that was there at the open; `None` while the file was being written.
-    pub(super) reader: Option<Arc<FileReader>>,
-    version: Option<FileVersion>,
+    /// Alone, or inside `OpenFile::state`.
+    opened: Mutex<OpenedContent>,
     /// How often the file had begun to be written at the open.
     epoch: u64,
+}
+
+/// The content that was there at the open; nothing while the file was being written.
+#[derive(Debug, Clone)]
+struct OpenedContent {
+    reader: Option<Arc<FileReader>>,
+    version: Option<FileVersion>,
 }
 
 /// A file that is open, or whose last commit is still under way.
@@ -91,21 +97,33 @@ impl Handle {
             file: Arc::clone(file),
             writable,
             append,
-            reader,
-            version,
+            opened: Mutex::new(OpenedContent { reader, version }),
             epoch,
         }
     }
 
     /// The reader of the content that this handle has opened, unless we have written the file since.
     pub(super) fn own_reader(&self, state: &OpenState) -> Option<Arc<FileReader>> {
-        self.reader.clone().filter(|_| self.epoch == state.epoch)
+        self.reader().filter(|_| self.epoch == state.epoch)
+    }
+
+    /// The reader of the content that this handle has opened.
+    pub(super) fn reader(&self) -> Option<Arc<FileReader>> {
+        self.opened.lock().reader.clone()
+    }
+
+    /// What the handle has opened was never seen; it is this content now.
+    pub(super) fn reopened(&self, reader: &Arc<FileReader>) {
+        *self.opened.lock() = OpenedContent {
+            reader: Some(Arc::clone(reader)),
+            version: reader.version(),
+        };
     }
 
     /// Whether somebody else changed the file after this handle was opened, as a later open found out.
     pub(super) fn is_stale(&self, state: &OpenState) -> bool {
         self.epoch == state.epoch
-            && match (self.version, state.version) {
+            && match (self.opened.lock().version, state.version) {
                 (Some(opened), Some(now)) => !opened.agrees_with(now),
                 _ => false,
             }

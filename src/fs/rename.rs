@@ -34,6 +34,8 @@ impl FtpFs {
                 Ok(())
             };
         }
+        // What was opened before is known to this rename, what is opened from here on waits for it.
+        let _moving = self.moves.begin(&to);
         let (ino, replaced) = {
             let inodes = self.inodes.lock();
             (inodes.find(parent, name), inodes.find(new_parent, new_name))

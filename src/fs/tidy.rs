@@ -154,10 +154,7 @@ impl FtpFs {
     /// Those of open files, and those that handles have kept of older contents.
     fn readers(&self) -> Vec<Arc<FileReader>> {
         let files = self.files.lock();
-        let kept = files
-            .handles
-            .values()
-            .filter_map(|handle| handle.reader.clone());
+        let kept = files.handles.values().filter_map(|handle| handle.reader());
         let kept: Vec<_> = kept.collect();
         drop(files);
         let present = self

@@ -71,7 +71,7 @@ pub struct DirEntry<'a> {
     pub kind: FileType,
     /// `.` and `..` come first.
     pub name: &'a [u8],
-    /// Present for [`FtpFs::read_dir_plus`], `None` for `.` and `..`.
+    /// Present for [`FtpFs::read_dir_plus`](super::FtpFs::read_dir_plus), `None` for `.` and `..`.
     pub looked: Option<Looked>,
 }
 

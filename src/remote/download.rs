@@ -33,6 +33,8 @@ enum State {
     /// To be resumed because of this.
     Interrupted(FtpError),
     Ended,
+    /// The data has ended; the final reply is still out.
+    Drained(Box<Transfer<Lease>>),
 }
 
 impl Download {
@@ -83,6 +85,7 @@ impl Download {
             match std::mem::replace(&mut self.state, State::Ended) {
                 State::Ended => return Ok(0),
                 State::Interrupted(error) => self.resume(error)?,
+                State::Drained(transfer) => self.conclude(*transfer)?,
                 State::Running(mut transfer) => match transfer.read(buf) {
                     Ok(0) => self.conclude(*transfer)?,
                     Ok(count) => {
@@ -100,6 +103,23 @@ impl Download {
                 },
             }
         }
+    }
+
+    /// All expected bytes have been read: that no more of them come. Does not wait for the server's final
+    /// word; the next `read` does.
+    ///
+    /// # Errors
+    /// `Changed` if the file is longer by now.
+    pub fn check_end(&mut self) -> Result<(), RemoteError> {
+        if let State::Running(mut transfer) = std::mem::replace(&mut self.state, State::Ended) {
+            match transfer.read(&mut [0]) {
+                Ok(0) => self.state = State::Drained(transfer),
+                Ok(_) => return Err(self.changed("longer")),
+                // Every byte that the file has was received.
+                Err(error) => log::debug!("after the last byte of a download: {error}"),
+            }
+        }
+        Ok(())
     }
 
     /// Stops in the middle. The session is cleaned up without making the caller wait.
@@ -214,7 +234,8 @@ impl Download {
 
 impl Drop for Download {
     fn drop(&mut self) {
-        if let State::Running(transfer) = std::mem::replace(&mut self.state, State::Ended) {
+        let state = std::mem::replace(&mut self.state, State::Ended);
+        if let State::Running(transfer) | State::Drained(transfer) = state {
             settle::in_background(transfer.abandon());
         }
     }

@@ -30,7 +30,7 @@ impl Remote {
     /// A listing that was cut is an error. Names of our own temporary files are included.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`](super::ErrorKind::NotFound) if there is no such directory, also on
+    /// [`ErrorKind::NotFound`] if there is no such directory, also on
     /// servers that answer an empty listing (checked by CWD); `NotDirectory` for a file.
     pub fn list(&self, dir: &RemotePath) -> Result<Listing, RemoteError> {
         let fetched = SystemTime::now();

@@ -141,10 +141,11 @@ const TABLE: &[Fault] = &[
     fault("data_reset_at_0_once", |p, o| { p.on(o.verb()).once().cut_data_after(0, How::Rst); },
         &[(LISTINGS, Done), (READS, Done), (UPLOADS, Done)]),
     // Not listings: vsftpd calls them complete, and then nobody can know.
+    // An append is repaired by the whole file, on which nothing strikes.
     fault("data_closed_always", |p, o| { p.on(o.verb()).cut_data_after(0, How::Fin); },
-        &[(READS, Fails(IO)), (UPLOADS, Fails(IO))]),
+        &[(READS, Fails(IO)), (STORES, Fails(IO)), (APPEND, Either(IO))]),
     fault("data_reset_always", |p, o| { p.on(o.verb()).cut_data_after(0, How::Rst); },
-        &[(LISTINGS, Fails(IO)), (READS, Fails(IO)), (UPLOADS, Fails(IO))]),
+        &[(LISTINGS, Fails(IO)), (READS, Fails(IO)), (STORES, Fails(IO)), (APPEND, Either(IO))]),
     fault("data_reset_every_100k", |p, o| { p.on(o.verb()).cut_data_after(100_000, How::Rst); },
         &[(&[CatLarge], Either(IO)), (&[CpInLarge], Fails(IO))]),
     fault("cut_and_called_complete_once", |p, o| {
@@ -158,7 +159,7 @@ const TABLE: &[Fault] = &[
     fault("cut_and_called_complete_always", |p, o| {
             p.on(o.verb()).cut_data_after(0, How::Fin);
             p.on(o.verb()).answer_at_end("226 Transfer complete.");
-        }, &[(READS, Fails(IO)), (UPLOADS, Fails(IO))]),
+        }, &[(READS, Fails(IO)), (STORES, Fails(IO)), (APPEND, Either(IO))]),
     fault("foreign_pasv_address", |p, _| {
             p.on(Verb::Epsv).answer("500 Unknown command.");
             p.on(Verb::Pasv).foreign_address([192, 0, 2, 1]);
@@ -178,7 +179,6 @@ const TABLE: &[Fault] = &[
         &[(LISTINGS, Fails(TIME)), (READS, Fails(TIME))]),
     Fault { is_about_final_reply: true,
         ..fault("upload_stalls", |p, o| { p.on(o.verb()).stall_data_after(0); },
-        // An append is repaired by the whole file, on which nothing strikes.
         &[(STORES, Fails(TIME)), (APPEND, Either(TIME))]) },
     fault("data_stalls_once", |p, o| { p.on(o.verb()).once().stall_data_after(o.middle()); },
         &[(LISTINGS, Either(TIME)), (READS, Done)]),
@@ -306,8 +306,10 @@ pub(crate) fn for_people() -> String {
         lines[0] += &format!(" {title} |");
         lines[1] += "---|";
     }
+    // Faults with the same consequences share a line.
+    let mut rows: Vec<(Vec<String>, String)> = Vec::new();
     for fault in TABLE {
-        let mut line = format!("| {} |", fault.name.replace('_', " "));
+        let mut cells = String::new();
         for (_, operations) in COLUMNS {
             let results: BTreeSet<String> = operations
                 .iter()
@@ -315,9 +317,16 @@ pub(crate) fn for_people() -> String {
                 .map(Expect::shown)
                 .collect();
             let results: Vec<String> = results.into_iter().collect();
-            line += &format!(" {} |", results.join(", "));
+            cells += &format!(" {} |", results.join(", "));
         }
-        lines.push(line);
+        let name = fault.name.replace('_', " ");
+        match rows.iter_mut().find(|(_, other)| *other == cells) {
+            Some((names, _)) => names.push(name),
+            None => rows.push((vec![name], cells)),
+        }
+    }
+    for (names, cells) in rows {
+        lines.push(format!("| {} |{cells}", names.join("; ")));
     }
     lines.join("\n")
 }

@@ -34,6 +34,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use socket2::{Domain, Socket, Type};
+
 #[allow(unused_imports, reason = "not every test binary names the type")]
 pub use rule::Fault;
 pub use rule::{Verb, When};
@@ -135,8 +137,13 @@ pub struct Proxy {
 impl Proxy {
     /// In front of the server at `port` of 127.0.0.1.
     pub fn start(port: u16) -> Proxy {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = listener.local_addr().unwrap();
+        // Keeps the port ours while the door is closed: nobody else may get it meanwhile.
+        let place = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        place.set_reuse_address(true).unwrap();
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        place.bind(&any.into()).unwrap();
+        let address = place.local_addr().unwrap().as_socket().unwrap();
+        let listener = TcpListener::bind(address).unwrap();
         let (waker, woken) = UnixStream::pair().unwrap();
         waker.set_nonblocking(true).unwrap();
         woken.set_nonblocking(true).unwrap();
@@ -146,7 +153,7 @@ impl Proxy {
             waker,
         });
         let server = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let relay = Relay::new(listener, server, woken, Arc::clone(&shared)).unwrap();
+        let relay = Relay::new(place, listener, server, woken, Arc::clone(&shared)).unwrap();
         let thread = std::thread::Builder::new()
             .name("faulty".to_owned())
             .spawn(move || relay.run())

@@ -10,6 +10,8 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use socket2::Socket;
+
 use super::control::Conversation;
 use super::data::Channel;
 use super::rule::Rule;
@@ -34,6 +36,8 @@ impl State {
 }
 
 pub(super) struct Relay {
+    /// Bound and not listening: connections are refused when the listener is gone.
+    _place: Socket,
     /// None while the door is closed.
     listener: Option<TcpListener>,
     own: SocketAddr,
@@ -47,6 +51,7 @@ pub(super) struct Relay {
 
 impl Relay {
     pub(super) fn new(
+        place: Socket,
         listener: TcpListener,
         server: SocketAddr,
         woken: UnixStream,
@@ -54,6 +59,7 @@ impl Relay {
     ) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         Ok(Self {
+            _place: place,
             own: listener.local_addr()?,
             listener: Some(listener),
             server,
