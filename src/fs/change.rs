@@ -138,11 +138,19 @@ impl FtpFs {
         Ok(())
     }
 
-    /// The path of a name that is to be made.
+    /// The path of a name that is to be made. May wait.
+    ///
+    /// # Errors
+    /// EINVAL for a name that the server would store as another one.
     pub(super) fn new_path(&self, parent: u64, name: &[u8]) -> Result<RemotePath, FsError> {
         let path = self.path(parent)?.join(name)?;
         // Nobody but a commit of ours may use these: they are hidden, and removed when found.
-        if self.temporary.is_ours(name) {
+        let ours = self.temporary.is_ours(name);
+        if ours
+            || !self
+                .remote
+                .keeps_name(name, &self.temporary.beside(&path))?
+        {
             Err(FsError::Errno(libc::EINVAL))
         } else {
             Ok(path)

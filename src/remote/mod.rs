@@ -13,6 +13,7 @@ mod zone;
 mod attributes;
 mod patch;
 mod namespace;
+mod names;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};

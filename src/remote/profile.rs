@@ -26,6 +26,14 @@ pub(super) enum Ability {
     RenameOver,
     /// REST and STOR into the middle of a file, leaving what lies behind.
     Patch,
+    /// Names that end in a blank.
+    TrailingBlanks,
+    /// Names with control characters.
+    ControlCharacters,
+    /// Names with bytes that begin a command of Telnet.
+    TelnetCommands,
+    /// Names that are not UTF-8.
+    AnyBytes,
 }
 
 /// What the server cannot do, and other facts. All methods take `&self`; nothing waits.

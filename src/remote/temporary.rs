@@ -35,10 +35,10 @@ impl TemporaryNames {
         sibling.unwrap_or_else(|| path.clone())
     }
 
-    /// Whether `name` is one of these, of this mount.
+    /// Whether `name` is one of these, of this mount, or begins with one.
     pub fn is_ours(&self, name: &[u8]) -> bool {
         name.strip_prefix(self.prefix.as_bytes())
-            .is_some_and(|n| !n.is_empty() && n.iter().all(u8::is_ascii_digit))
+            .is_some_and(|n| n.first().is_some_and(u8::is_ascii_digit))
     }
 }
 
@@ -53,11 +53,11 @@ mod tests {
         let (a, b) = (names.beside(&file), names.beside(&file));
         assert_ne!(a, b);
         assert!(a.as_bytes().starts_with(b"/d/.ftpfs-000000ab-"), "{a}");
-        assert!(names.is_ours(a.name()));
+        assert!(names.is_ours(a.name()) && names.is_ours(&[a.name(), b" "].concat()));
         for other in [
             &b".ftpfs-000000ab-"[..],
             b".ftpfs-000000ac-1",
-            b".ftpfs-000000ab-1x",
+            b".ftpfs-000000ab-x",
             b"a",
         ] {
             assert!(!names.is_ours(other), "{other:?}");
