@@ -20,6 +20,8 @@ pub struct Session {
     features: Arc<Features>,
     experience: Arc<Experience>,
     connect_timeout: Duration,
+    /// A REST was sent whose transfer has not ended well.
+    offset_held: bool,
 }
 
 impl Session {
@@ -34,6 +36,7 @@ impl Session {
             features,
             experience: Arc::clone(experience),
             connect_timeout: config.connect_timeout,
+            offset_held: false,
         })
     }
 
@@ -317,6 +320,17 @@ impl Session {
 
     pub(super) fn control_mut(&mut self) -> &mut ControlConnection {
         &mut self.control
+    }
+
+    /// Whether the server may still begin the next file at the offset of an earlier REST. It is
+    /// for the next command alone (RFC 959 section 4.1.3), but libunftp forgets it only when a
+    /// transfer has ended well.
+    pub(super) fn holds_offset(&self) -> bool {
+        self.offset_held
+    }
+
+    pub(super) fn set_holds_offset(&mut self, held: bool) {
+        self.offset_held = held;
     }
 
     pub(super) fn connect_timeout(&self) -> Duration {

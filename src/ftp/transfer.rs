@@ -117,6 +117,9 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
 
     /// REST comes directly before the transfer: inetutils forgets it at EPSV. The command
     /// leaves together with the SYN; all servers wait for the connection.
+    ///
+    /// An offset that the server may still hold is taken back: it would begin another file there,
+    /// for reading and for writing. A session that cannot take it back is broken.
     fn command(
         session: &mut Session,
         data: DataConnection,
@@ -125,13 +128,19 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
     ) -> Result<(Stream, Reply), FtpError> {
         let verb = command.verb();
         let rest = Command::Rest(offset);
-        let together = offset > 0 && session.experience().pipelining() == Some(true);
+        let restarts = offset > 0 || moves_a_file(verb) && session.holds_offset();
+        let together = restarts && session.experience().pipelining() == Some(true);
         if together {
             session.control_mut().send(&[rest, command])?;
         } else {
-            if offset > 0 {
+            if restarts {
                 let reply = session.control_mut().exchange(rest)?;
+                if offset == 0 && reply.is_negative() {
+                    session.mark_broken();
+                    return Err(FtpError::Broken { verb });
+                }
                 restarted(reply)?;
+                session.set_holds_offset(offset > 0);
             }
             session.control_mut().send(&[command])?;
         }
@@ -141,10 +150,17 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
         if together {
             let restart = session.control_mut().reply("REST")?;
             if restart.is_negative() {
-                // The transfer begins at 0 then. Ended here, it leaves the session broken.
+                // The transfer begins elsewhere then. Ended here, it leaves the session broken.
                 data.abort();
-                return restarted(restart).and(Err(FtpError::Broken { verb }));
+                session.mark_broken();
+                let broken = Err(FtpError::Broken { verb });
+                return if offset == 0 {
+                    broken
+                } else {
+                    restarted(restart).and(broken)
+                };
             }
+            session.set_holds_offset(offset > 0);
         }
         let first = session.control_mut().reply(verb)?;
         if first.is_negative() {
@@ -290,6 +306,9 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
             None => session.control_mut().reply_within(verb, time),
         };
         let reply = accepted(verb, reply?)?;
+        if moves_a_file(verb) {
+            session.set_holds_offset(false);
+        }
         Ok((session, reply))
     }
 
@@ -350,6 +369,11 @@ fn reason_for_no_data(session: &mut Session, verb: &'static str, error: FtpError
     }
     session.mark_broken();
     error
+}
+
+/// Whether REST matters to it.
+fn moves_a_file(verb: &str) -> bool {
+    matches!(verb, "RETR" | "STOR" | "APPE")
 }
 
 fn restarted(reply: Reply) -> Result<(), FtpError> {

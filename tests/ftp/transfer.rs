@@ -392,3 +392,84 @@ fn stopping_early_costs_one_reply() {
     drop(session);
     server.finish();
 }
+
+/// libunftp forgets the offset of a REST only at a transfer that ends well: the next RETR or STOR
+/// would begin there, in another file.
+#[test]
+fn an_offset_never_outlives_its_transfer() {
+    let (server, mut session) = one(script(|c| {
+        c.greet(&[]);
+        c.answer("REST 5", "350 ok");
+        c.expect("RETR /f");
+        c.send("150 coming");
+        let mut data = c.data();
+        data.write_all(b"some").unwrap();
+        drop(read_all(&mut data));
+        c.send("426 stopped");
+        c.answer("REST 0", "350 ok");
+        c.expect("RETR /g");
+        c.send_data(b"whole");
+        c.send("226 done");
+        // Forgotten by a server of any kind: no further REST.
+        c.expect("RETR /g");
+        c.send_data(b"whole");
+        c.send("226 done");
+        c.answer("REST 5", "350 ok");
+        c.answer("RETR /absent", "550 no such file");
+        c.answer("REST 0", "350 ok");
+        c.expect("STOR /h");
+        c.send("150 go on");
+        assert_eq!(read_all(&mut c.data()).unwrap(), b"whole");
+        c.send("226 stored");
+        c.answer("REST 5", "350 ok");
+        c.expect("RETR /f");
+        c.send_data(b"rest");
+        c.send("226 done");
+        c.expect("APPE /f");
+        c.send("150 go on");
+        assert_eq!(read_all(&mut c.data()).unwrap(), b"more");
+        c.send("226 stored");
+        c.until_the_end();
+    }));
+    let mut transfer = Transfer::retrieve(&mut session, &path("/f"), 5).unwrap();
+    assert_eq!(transfer.read(&mut [0; 2]).unwrap(), 2);
+    transfer.abandon().settle();
+    for _ in 0..2 {
+        let mut transfer = Transfer::retrieve(&mut session, &path("/g"), 0).unwrap();
+        assert_eq!(read_to_end(&mut transfer).unwrap(), b"whole");
+        transfer.finish(TIME).unwrap();
+    }
+    let error = Transfer::retrieve(&mut session, &path("/absent"), 5).unwrap_err();
+    assert_eq!(error.code(), Some(550));
+    let mut transfer = Transfer::store(&mut session, &path("/h"), 0).unwrap();
+    transfer.write_all(b"whole").unwrap();
+    transfer.finish(TIME).unwrap();
+    let mut transfer = Transfer::retrieve(&mut session, &path("/f"), 5).unwrap();
+    assert_eq!(read_to_end(&mut transfer).unwrap(), b"rest");
+    transfer.finish(TIME).unwrap();
+    let mut transfer = Transfer::append(&mut session, &path("/f")).unwrap();
+    transfer.write_all(b"more").unwrap();
+    transfer.finish(TIME).unwrap();
+    drop(session);
+    server.finish();
+}
+
+#[test]
+fn a_session_that_keeps_an_offset_is_not_used_again() {
+    let (server, mut session) = one(script(|c| {
+        c.greet(&[]);
+        c.answer("REST 5", "350 ok");
+        c.answer("RETR /f", "550 no such file");
+        c.answer("REST 0", "501 what?");
+        assert_eq!(c.command(), None);
+    }));
+    Transfer::retrieve(&mut session, &path("/f"), 5).unwrap_err();
+    let error = Transfer::retrieve(&mut session, &path("/f"), 0).unwrap_err();
+    assert!(
+        matches!(error, FtpError::Broken { verb: "RETR" }),
+        "{error}"
+    );
+    assert!(!session.is_in_step());
+    drop(session);
+    server.finish();
+}
