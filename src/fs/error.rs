@@ -82,18 +82,21 @@ impl FsError {
 
     /// Expected in everyday use (a name that is not there, …): logged at debug, not warn.
     pub fn is_ordinary(&self) -> bool {
-        matches!(
-            self.errno(),
-            libc::ENOENT
-                | libc::EEXIST
-                | libc::ENOTEMPTY
-                | libc::EISDIR
-                | libc::ENOTDIR
-                | libc::EINVAL
-                | libc::ENAMETOOLONG
-                | libc::EROFS
-                | libc::EPERM
-        )
+        // A number whose name is gone: the kernel looks the name up again.
+        let looked_up_again = matches!(self, Self::Errno(libc::ESTALE));
+        looked_up_again
+            || matches!(
+                self.errno(),
+                libc::ENOENT
+                    | libc::EEXIST
+                    | libc::ENOTEMPTY
+                    | libc::EISDIR
+                    | libc::ENOTDIR
+                    | libc::EINVAL
+                    | libc::ENAMETOOLONG
+                    | libc::EROFS
+                    | libc::EPERM
+            )
     }
 }
 

@@ -29,8 +29,8 @@ struct Inode {
     lookups: u64,
     /// Open files and directory snapshots.
     pins: u64,
-    /// Without a name: the file that a rename has put in its place.
-    successor: Option<u64>,
+    /// Without a name: where it was when a rename put another file there.
+    lost: Option<(u64, Vec<u8>)>,
     /// Which cached blocks are this file's, and of which version.
     content: Option<(ContentId, FileVersion)>,
 }
@@ -42,7 +42,7 @@ impl InodeTable {
             kind: EntryKind::Directory,
             lookups: 1,
             pins: 0,
-            successor: None,
+            lost: None,
             content: None,
         };
         Self {
@@ -68,17 +68,22 @@ impl InodeTable {
             .try_fold(self.root.clone(), |path, name| path.join(name).ok())
     }
 
-    /// The file that is now where `ino` was when the kernel looked it up: itself, unless renames have
-    /// replaced it since.
-    pub(super) fn present(&self, ino: u64) -> u64 {
-        let mut at = ino;
-        while let Some(inode) = self.inodes.get(&at)
-            && inode.place.is_none()
-            && let Some(next) = inode.successor
-        {
-            at = next;
+    /// The file that is now where `ino` was when the kernel looked it up: itself, unless a rename has put
+    /// another one there.
+    pub(super) fn present(&mut self, ino: u64) -> u64 {
+        let Some(inode) = self.inodes.get(&ino) else {
+            return ino;
+        };
+        let kind = inode.kind;
+        let (None, Some((parent, name))) = (&inode.place, inode.lost.clone()) else {
+            return ino;
+        };
+        let found = self.find(parent, &name).and_then(|ino| self.kind(ino));
+        if found.is_none_or(|found| found == kind) {
+            self.number(parent, &name, kind)
+        } else {
+            ino
         }
-        at
     }
 
     /// The directory and name of a file.
@@ -113,7 +118,7 @@ impl InodeTable {
                 kind,
                 lookups: 0,
                 pins: 0,
-                successor: None,
+                lost: None,
                 content: None,
             },
         );
@@ -173,7 +178,7 @@ impl InodeTable {
         {
             self.detach(replaced);
             if let Some(inode) = self.inodes.get_mut(&replaced) {
-                inode.successor = Some(ino);
+                inode.lost = Some((parent, name.to_vec()));
             }
         }
         let Some(inode) = self.inodes.get_mut(&ino) else {

@@ -60,17 +60,15 @@ impl FtpFs {
         self.inodes.lock().forget(ino, count);
     }
 
-    /// Attributes of an inode; the root's are always in memory.
+    /// Attributes of an inode, or of what `handle` has opened if there is one; the root's are always in memory.
     ///
     /// # Errors
     /// `WouldWait`; ESTALE if the name is gone; what listing its directory failed with.
-    pub fn getattr(&self, ino: u64, wait: Wait) -> Result<Looked, FsError> {
-        if let Some(file) = self.open_file(ino) {
-            return Ok(self.looked(ino, &file.entry(), Duration::ZERO));
-        }
+    pub fn getattr(&self, ino: u64, handle: Option<u64>, wait: Wait) -> Result<Looked, FsError> {
         // An open that a rename overtook has opened what took the place.
-        let present = self.inodes.lock().present(ino);
-        if let Some(file) = self.open_file(present) {
+        let opened = handle.and_then(|handle| self.handle(handle).ok());
+        let opened = opened.map(|handle| Arc::clone(&handle.file));
+        if let Some(file) = opened.or_else(|| self.open_file(ino)) {
             return Ok(self.looked(ino, &file.entry(), Duration::ZERO));
         }
         let (entry, age) = self.entry_of(ino, wait)?;

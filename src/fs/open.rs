@@ -35,20 +35,28 @@ impl FtpFs {
         for _ in 0..OPEN_ATTEMPTS {
             // A rename may have put another file there since the kernel looked the name up.
             let present = self.inodes.lock().present(ino);
-            let opened = match self.open_present(present, flags, wait) {
-                Err(FsError::Errno(libc::ESTALE)) if self.inodes.lock().present(ino) != present => {
-                    None
+            let opened = self.open_present(present, flags, wait);
+            // A number that was made for this open alone goes with it.
+            let forgotten = || self.inodes.lock().forget(present, 0);
+            match opened {
+                Ok(Some(opened)) if present == ino => return Ok(opened),
+                Ok(Some(opened)) => {
+                    // The pages of the old number are of the old file.
+                    let flags = opened.flags & FopenFlags::FOPEN_NOFLUSH;
+                    let flags = flags | FopenFlags::FOPEN_DIRECT_IO;
+                    return Ok(Opened { flags, ..opened });
                 }
-                other => other?,
-            };
-            if let Some(opened) = opened {
-                // The pages of the old number are of the old file.
-                let flags = if present == ino {
-                    opened.flags
-                } else {
-                    opened.flags & FopenFlags::FOPEN_NOFLUSH | FopenFlags::FOPEN_DIRECT_IO
-                };
-                return Ok(Opened { flags, ..opened });
+                Ok(None) => forgotten(),
+                Err(FsError::Errno(libc::ESTALE)) => {
+                    forgotten();
+                    if self.inodes.lock().present(ino) == present {
+                        return Err(FsError::Errno(libc::ESTALE));
+                    }
+                }
+                Err(error) => {
+                    forgotten();
+                    return Err(error);
+                }
             }
         }
         Err(FsError::Errno(libc::ESTALE))
@@ -88,6 +96,9 @@ impl FtpFs {
                 .map(Some);
         }
         let version = self.current_version(&path, &found, wait)?;
+        if self.moves.changed_since(began, &path) {
+            return Ok(None);
+        }
         if self.is_another_file(ino, version) {
             // Who has the old content open keeps the old number, whose pages are of the old content. The
             // kernel answers this error by a look-up, which finds the new file, and opens that.

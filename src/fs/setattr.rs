@@ -33,7 +33,7 @@ impl FtpFs {
             Some(TimeChange::To(time)) => self.change_time(ino, time)?,
             None => {}
         }
-        self.getattr(ino, Wait::Yes)
+        self.getattr(ino, None, Wait::Yes)
     }
 
     /// With a writer the new size is only staged; else it is committed here.

@@ -54,7 +54,8 @@ impl Session {
         to: &'p RemotePath,
     ) -> Result<[Cow<'p, [u8]>; 2], FtpError> {
         let fits = |path: &[u8]| Command::Rnfr(path).line_length() <= MAX_LINE;
-        if fits(from.as_bytes()) && fits(to.as_bytes()) {
+        let filtered = is_filtered(from.as_bytes()) || is_filtered(to.as_bytes());
+        if fits(from.as_bytes()) && fits(to.as_bytes()) && !filtered {
             return Ok([Cow::Borrowed(from.as_bytes()), Cow::Borrowed(to.as_bytes())]);
         }
         let mut common = from.parent();

@@ -115,10 +115,17 @@ impl Filesystem for FuseAdapter {
         });
     }
 
-    fn getattr(&self, request: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+    fn getattr(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        handle: Option<FileHandle>,
+        reply: ReplyAttr,
+    ) {
         let call = Call::on("getattr", request, ino.0);
-        self.dispatch.ask(call, reply, |fs, call, wait| {
-            fs.getattr(call.ino, wait).map(Attributes)
+        let handle = handle.map(|handle| handle.0);
+        self.dispatch.ask(call, reply, move |fs, call, wait| {
+            fs.getattr(call.ino, handle, wait).map(Attributes)
         });
     }
 

@@ -71,7 +71,7 @@ impl Caller {
     }
 
     pub(crate) fn attributes(&self, ino: u64) -> Outcome<FileAttr> {
-        patiently(|wait| self.fs.getattr(ino, wait)).map(|looked| looked.attr)
+        patiently(|wait| self.fs.getattr(ino, None, wait)).map(|looked| looked.attr)
     }
 
     pub(crate) fn set(&self, ino: u64, new: NewAttributes) -> Outcome<FileAttr> {

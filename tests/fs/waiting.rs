@@ -48,8 +48,8 @@ fn memory_answers_without_a_server_and_the_rest_would_wait() {
 
         // What memory knows.
         let fs = &caller.fs;
-        assert_eq!(fs.getattr(ROOT, Wait::No).unwrap().attr.ino.0, ROOT);
-        assert_eq!(fs.getattr(f, Wait::No).unwrap().attr.size, 300_000);
+        assert_eq!(fs.getattr(ROOT, None, Wait::No).unwrap().attr.ino.0, ROOT);
+        assert_eq!(fs.getattr(f, None, Wait::No).unwrap().attr.size, 300_000);
         assert_eq!(
             fs.lookup(ROOT, b"closed", Wait::No).unwrap().attr.ino.0,
             closed
@@ -68,7 +68,7 @@ fn memory_answers_without_a_server_and_the_rest_would_wait() {
         let second = fs.open(dirty, libc::O_RDWR, Wait::No).unwrap().handle;
         caller.write(second, 16, b", more").unwrap();
         assert_eq!(caller.read(writer, 10, 12).unwrap(), b"staged, more");
-        assert_eq!(fs.getattr(dirty, Wait::No).unwrap().attr.size, 1000);
+        assert_eq!(fs.getattr(dirty, None, Wait::No).unwrap().attr.size, 1000);
 
         // What only the server knows, or has to be told.
         would_wait(fs.lookup(unknown, b"x", Wait::No));
@@ -77,7 +77,7 @@ fn memory_answers_without_a_server_and_the_rest_would_wait() {
         would_wait(fs.flush(writer, &|_| false, Wait::No));
         fs.drop_caches();
         would_wait(fs.lookup(ROOT, b"closed", Wait::No));
-        would_wait(fs.getattr(closed, Wait::No));
+        would_wait(fs.getattr(closed, None, Wait::No));
         would_wait(fs.open(closed, libc::O_RDONLY, Wait::No));
         assert_eq!(remote.progress(), progress, "nobody asked the server");
 

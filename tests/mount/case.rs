@@ -24,8 +24,6 @@ pub(crate) struct Case {
     pub(crate) variants: &'static [&'static [&'static str]],
     /// Whether the harness compares the mount's view with the server's disk afterwards.
     pub(crate) compare: bool,
-    /// A defect that is known and open: the case is shown as ignored, and runs with `--include-ignored`.
-    pub(crate) open_defect: bool,
     /// How long the mount's view may lag behind the server's disk at that comparison.
     pub(crate) lag: Duration,
 }
@@ -43,7 +41,6 @@ impl Case {
             variants: &[],
             compare: true,
             lag: Duration::ZERO,
-            open_defect: false,
         }
     }
 
@@ -74,12 +71,6 @@ impl Case {
     /// Runs again with these mount options.
     pub(crate) const fn also(mut self, variants: &'static [&'static [&'static str]]) -> Self {
         self.variants = variants;
-        self
-    }
-
-    /// It shows a defect of ftpfs that is not mended yet. Never for a case that is merely slow.
-    pub(crate) const fn open_defect(mut self) -> Self {
-        self.open_defect = true;
         self
     }
 

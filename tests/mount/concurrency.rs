@@ -22,13 +22,13 @@ cases! {
     everybody_works_in_a_folder_of_his_own.smoke().seconds(240).also(&[NO_CACHE, ONE_CONNECTION, ATOMIC]),
     everybody_works_in_the_same_folder.smoke().seconds(240).also(&[NO_CACHE, ONE_CONNECTION]),
     several_writers_of_one_file.smoke().also(&[ONE_CONNECTION]),
-    a_reader_follows_a_writer.smoke().also(&[ONE_CONNECTION]).open_defect(),
+    a_reader_follows_a_writer.smoke().also(&[ONE_CONNECTION]),
     one_of_many_gets_the_exclusive_file.smoke().also(&[NO_CACHE]),
     one_of_many_makes_the_folder.smoke(),
     listings_while_names_come_and_go.also(&[NO_CACHE]),
     readers_and_writers_on_one_connection.seeded(seed_big).smoke().also(&[ONE_CONNECTION]),
     many_programs_walk_the_tree.seeded(seed_tree).smoke().also(&[ONE_CONNECTION]),
-    renames_and_opens_race.also(&[NO_CACHE]).open_defect(),
+    renames_and_opens_race.also(&[NO_CACHE]),
 }
 
 const LONG: Duration = Duration::from_secs(4);

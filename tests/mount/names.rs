@@ -17,10 +17,10 @@ use crate::shell::{program, succeeds};
 
 cases! {
     odd_files_are_made.smoke().seconds(240).also(&[NO_CACHE, ATOMIC]),
-    odd_folders_are_made.smoke().seconds(240).open_defect(),
+    odd_folders_are_made.smoke().seconds(240),
     odd_names_are_renamed.smoke().seconds(240),
     odd_names_of_others_are_seen.seeded(seed_all).smoke().seconds(240).also(&[NO_CACHE]),
-    odd_folders_of_others_are_seen.seeded(seed_folders).smoke().seconds(240).open_defect(),
+    odd_folders_of_others_are_seen.seeded(seed_folders).smoke().seconds(240),
     names_that_the_server_cannot_store_are_refused.smoke().mounts_only(),
     line_ends_in_names_are_refused.smoke().mounts_only(),
     line_ends_in_names_of_others_hide_nothing_else.seeded(seed_line_ends).smoke().mounts_only().uncompared(),
