@@ -7,7 +7,7 @@ use super::open_file::OpenFile;
 use super::{FsError, FtpFs};
 use crate::ftp::RemotePath;
 use crate::ftp::listing::{Entry, EntryKind};
-use crate::remote::RemoteError;
+use crate::remote::{ErrorKind, RemoteError};
 use crate::writeback::FileWriter;
 
 impl FtpFs {
@@ -159,24 +159,35 @@ impl FtpFs {
     }
 
     fn explain_rename(&self, error: RemoteError, from: &RemotePath, to: &RemotePath) -> FsError {
-        match self.explain(error, from, Asked::Use) {
-            // The source is there: the reason lies at the target.
-            FsError::Explained(libc::EACCES, error) => {
-                let full = |path| match self.listings.get(path, FRESH, |e, _| e.is_empty()) {
-                    Ok(empty) => !empty,
-                    Err(_) => false,
-                };
-                let directory = self.find(to, FRESH).ok().flatten();
-                let directory = directory.is_some_and(|e| e.kind == EntryKind::Directory);
-                let errno = if directory && full(to) {
-                    libc::ENOTEMPTY
-                } else {
-                    libc::EACCES
-                };
-                FsError::Explained(errno, error)
-            }
-            other => other,
-        }
+        let error = match self.explain(error, from, Asked::Use) {
+            FsError::Explained(libc::EACCES, error) => error,
+            // libunftp says "not found" of every rename that fails.
+            FsError::Remote(error) if self.is_contradicted(&error, from, to) => error,
+            other => return other,
+        };
+        // The source is there: the reason lies at the target.
+        let full = |path| match self.listings.get(path, FRESH, |e, _| e.is_empty()) {
+            Ok(empty) => !empty,
+            Err(_) => false,
+        };
+        let directory = self.find(to, FRESH).ok().flatten();
+        let directory = directory.is_some_and(|e| e.kind == EntryKind::Directory);
+        let errno = if directory && full(to) {
+            libc::ENOTEMPTY
+        } else {
+            libc::EACCES
+        };
+        FsError::Explained(errno, error)
+    }
+
+    /// The server says "not found", and yet there is the source, and the place for the target.
+    fn is_contradicted(&self, error: &RemoteError, from: &RemotePath, to: &RemotePath) -> bool {
+        let there = |path| matches!(self.find(path, FRESH), Ok(Some(_)));
+        error.kind() == ErrorKind::NotFound
+            && there(from)
+            && to
+                .parent()
+                .is_some_and(|dir| self.listings.get(&dir, FRESH, |_, _| ()).is_ok())
     }
 
     fn remember_rename(&self, from: &RemotePath, to: &RemotePath, source: Entry) {

@@ -44,19 +44,15 @@ pub(super) fn start_reaper(shared: &Arc<Shared>) -> Option<Sender<()>> {
 impl Shared {
     fn reap(&self) {
         let now = boottime();
-        let closed = {
-            let mut state = self.state.lock();
-            let closed = too_old(&mut state, &self.config, now);
-            state.live -= closed.len();
-            closed
-        };
+        let closed = too_old(&mut self.state.lock(), &self.config, now);
         if closed.is_empty() {
             return;
         }
         log::debug!("closing {} unused sessions", closed.len());
-        self.changed.notify_all();
         for mut session in closed {
             session.quit();
+            drop(session);
+            self.one_less();
         }
     }
 }

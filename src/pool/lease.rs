@@ -63,9 +63,11 @@ impl Drop for Lease {
             });
             drop(state);
         } else {
-            state.live -= 1;
             drop(state);
+            // Its place is free when it has ended: else there would be one too many for a moment.
             session.quit();
+            drop(session);
+            self.shared.state.lock().live -= 1;
         }
         self.shared.changed.notify_all();
     }

@@ -111,6 +111,10 @@ impl Download {
     /// # Errors
     /// `Changed` if the file is longer by now.
     pub fn check_end(&mut self) -> Result<(), RemoteError> {
+        if self.longer {
+            // They came together with the last ones.
+            return Err(self.changed("longer"));
+        }
         if let State::Running(mut transfer) = std::mem::replace(&mut self.state, State::Ended) {
             match transfer.read(&mut [0]) {
                 Ok(0) => self.state = State::Drained(transfer),

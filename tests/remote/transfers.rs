@@ -136,6 +136,26 @@ fn a_longer_file_is_another_one() {
 }
 
 #[test]
+fn bytes_behind_the_end_are_noticed_however_they_come() {
+    let steps = script(|c| {
+        c.greet(&[]);
+        c.expect("RETR /f");
+        c.send_data(b"0123456789");
+        c.send("226 done");
+        c.until_the_end();
+    });
+    on(1, vec![steps], |remote| {
+        let mut download = Download::open(remote, &path("/f"), 0, Some(version(4))).unwrap();
+        let mut read = 0;
+        while read < 4 {
+            read += download.read(&mut [0; 100]).unwrap();
+        }
+        let error = download.check_end().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Changed);
+    });
+}
+
+#[test]
 fn a_file_of_unknown_size_ends_where_the_server_says() {
     let steps = script(|c| {
         c.greet(&[]);
