@@ -240,7 +240,7 @@ impl Drop for Download {
     fn drop(&mut self) {
         let state = std::mem::replace(&mut self.state, State::Ended);
         if let State::Running(transfer) | State::Drained(transfer) = state {
-            settle::in_background(transfer.abandon());
+            settle::in_background(transfer.abandon(), ());
         }
     }
 }

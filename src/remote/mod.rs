@@ -69,6 +69,7 @@ pub struct Remote {
     awaiting_final: AtomicUsize,
     begun: Instant,
     slots: slot::Slots,
+    unsettled: settle::Unsettled,
 }
 
 impl Remote {
@@ -95,6 +96,7 @@ impl Remote {
             awaiting_final: AtomicUsize::new(0),
             begun: Instant::now(),
             slots: slot::Slots::default(),
+            unsettled: settle::Unsettled::default(),
         })
     }
 

@@ -68,7 +68,8 @@ impl Upload {
         Self::open_in(remote.upload_slot()?, remote, path, mode)
     }
 
-    /// Sends the command and waits for the server's 1xx, so that a refusal is known here. Before
+    /// Sends the command and waits for the server's 1xx, so that a refusal is known here. An upload to
+    /// the same path that was given up is waited for until the server has ended it. Before
     /// any byte is sent a lost or stale session is replaced and the command repeated.
     ///
     /// # Errors
@@ -95,6 +96,7 @@ impl Upload {
         } else {
             0
         };
+        remote.unsettled.wait(path, remote.timeout);
         let name = if append { "APPE" } else { "STOR" };
         let transfer = remote.repeat(name, |lease, _| {
             if append {
@@ -277,7 +279,8 @@ impl Upload {
 impl Drop for Upload {
     fn drop(&mut self) {
         if let Some(transfer) = self.transfer.take() {
-            settle::in_background(transfer.abandon());
+            let given_up = settle::GivenUp::new(&self.remote, &self.path);
+            settle::in_background(transfer.abandon(), given_up);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind as IoKind, Write};
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use ftpfs::remote::{Download, ErrorKind, FileVersion, Remote, RemoteError, Upload, UploadMode};
 
@@ -359,6 +359,51 @@ fn an_upload_given_up_is_never_taken_for_whole() {
         poll::until(limit, "the session comes back", || {
             remote.connections().idle == 1
         });
+    });
+}
+
+fn nothing_more_for_a_while(c: &Conversation, command: &str) {
+    let end = Instant::now() + Duration::from_millis(300);
+    while Instant::now() < end {
+        let lines = c.lines_so_far();
+        let times = lines.iter().filter(|line| line.ends_with(command)).count();
+        assert_eq!(times, 1, "{command} while the server is still at it");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The server may still be storing what it had received of the one given up, over the new one's bytes.
+#[test]
+fn an_upload_waits_until_one_given_up_has_ended_on_the_server() {
+    let serve = || {
+        script(|c| {
+            c.greet(&[]);
+            while let Some(line) = c.command() {
+                match line.split(' ').next() {
+                    Some("STOR") => {
+                        c.send("150 go on");
+                        let stored = read_all(&mut c.data()).is_ok();
+                        if !stored {
+                            nothing_more_for_a_while(c, &line);
+                        }
+                        c.send(if stored { "226 stored" } else { "426 cut" });
+                    }
+                    Some("SIZE") => c.send("213 3"),
+                    Some("MDTM") => c.send(&format!("213 {STAMP}")),
+                    _ => return c.send("221 bye"),
+                }
+            }
+        })
+    };
+    on(2, vec![serve(), serve()], |remote| {
+        let mut half = Upload::open(remote, &path("/f"), UploadMode::Store).unwrap();
+        half.write(b"half").unwrap();
+        half.abandon();
+        // Another file has nothing to wait for.
+        let mut other = Upload::open(remote, &path("/g"), UploadMode::Store).unwrap();
+        other.write(b"new").unwrap();
+        other.finish().unwrap();
+        upload(remote, UploadMode::Store, b"new").unwrap();
     });
 }
 
