@@ -86,6 +86,7 @@ pub struct FtpFs {
     told_chmod: AtomicBool,
     told_chown: AtomicBool,
     told_utimes: AtomicBool,
+    told_directory_times: AtomicBool,
 }
 
 struct TellAttributes(Box<dyn Fn(u64) + Send + Sync>);
@@ -144,6 +145,7 @@ impl FtpFs {
             told_chmod: AtomicBool::new(false),
             told_chown: AtomicBool::new(false),
             told_utimes: AtomicBool::new(false),
+            told_directory_times: AtomicBool::new(false),
         });
         fs.start_tidying();
         fs

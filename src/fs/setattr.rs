@@ -134,9 +134,15 @@ impl FtpFs {
                 });
                 return Ok(());
             }
-            // Several servers set times of files only.
-            Err(error) if self.is_directory(ino) && !self.config.strict => {
-                log::debug!("{path}: {error}");
+            // Several servers set times of files only, and say so of directories in words of their own.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::Refused | ErrorKind::IsDirectory)
+                    && self.is_directory(ino)
+                    && !self.config.strict =>
+            {
+                tell_once(&self.told_directory_times, || {
+                    format!("{path}: {error}; times of folders are not kept")
+                });
                 return Ok(());
             }
             Err(error) => return Err(self.not_the_owner(error, &path)),

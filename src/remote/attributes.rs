@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::error::meaning;
 use super::profile::Ability;
 use super::{ErrorKind, FileVersion, Remote, RemoteError};
 use crate::ftp::{FtpError, RemotePath, Session};
@@ -194,7 +195,7 @@ impl Remote {
             Err(FtpError::Refused { .. }) => {
                 // Is it the form, or is it this file?
                 if lease.modified(path).is_ok() {
-                    self.profile.learn_lack(Ability::MdtmSet);
+                    self.profile.time_was_refused();
                 }
                 return Ok(None);
             }
@@ -246,9 +247,11 @@ impl Remote {
         unknown
     }
 
-    /// The same for commands with an argument of a form of their own, where 501 says as much.
+    /// The same for commands with an argument of a form of their own, where 501 says as much, unless
+    /// its words give another reason: ProFTPD refuses the time of somebody else's file with it.
     fn learn_if_absent(&self, ability: Ability, error: &FtpError) -> bool {
-        let absent = error.is_unknown_command() || error.code() == Some(501);
+        let malformed = error.code() == Some(501) && meaning(error) == ErrorKind::InvalidName;
+        let absent = error.is_unknown_command() || malformed;
         if absent {
             self.profile.learn_lack(ability);
         }

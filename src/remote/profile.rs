@@ -42,6 +42,7 @@ pub(super) struct ServerProfile {
     lacking: AtomicU32,
     proven: AtomicU32,
     list: AtomicU8,
+    refused_times: AtomicU8,
     zone: Mutex<Zone>,
     pub(super) unparsed: Throttle,
 }
@@ -83,6 +84,15 @@ impl ServerProfile {
 
     pub(super) fn learn_proven(&self, ability: Ability) {
         self.proven.fetch_or(bit(ability), Ordering::Relaxed);
+    }
+
+    /// A refusal of MDTM with two arguments that may have been one of its form or one of this file:
+    /// so many before any was accepted are of its form.
+    pub(super) fn time_was_refused(&self) {
+        const ENOUGH: u8 = 3;
+        if self.refused_times.fetch_add(1, Ordering::Relaxed) + 1 >= ENOUGH {
+            self.learn_lack(Ability::MdtmSet);
+        }
     }
 
     /// Which LIST to use without MLSD, and whether that is settled.

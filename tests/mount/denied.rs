@@ -11,6 +11,7 @@ use crate::check::{OrFail, fails, fails_one_of, holds, same_bytes};
 use crate::files::{absent, close, get, has, put, try_put};
 use crate::place::Place;
 use crate::shell::{sh, sh_fails};
+use crate::tree::some_day;
 
 cases! {
     the_server_runs_as_a_plain_user.smoke().mounts_only(),
@@ -22,6 +23,7 @@ cases! {
     an_unreadable_file_gives_no_bytes.seeded(seed_unreadable).smoke().mounts_only().uncompared(),
     an_unreadable_folder_is_not_empty.seeded(seed_unreadable).smoke().mounts_only().uncompared(),
     somebody_elses_mode_cannot_be_set.smoke().mounts_only().uncompared(),
+    somebody_elses_times_cannot_be_set.smoke().mounts_only(),
     a_failed_create_leaves_no_name.seeded(seed_closed).smoke().mounts_only(),
 }
 
@@ -234,6 +236,47 @@ fn somebody_elses_mode_cannot_be_set(place: &Place) {
         0o644,
         "mode on the server"
     );
+}
+
+fn somebody_elses_times_cannot_be_set(place: &Place) {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    put(&place.there.join("theirs"), b"theirs");
+    fs::create_dir(place.there.join("their folder")).or_fail("mkdir on the server");
+    put(&place.there.join("ours"), b"ours");
+    place.give(&place.there.join("ours"));
+    let time = |path: &Path| fs::metadata(path).or_fail("stat").modified().unwrap();
+    for (round, ours_first) in [(1, true), (2, false)] {
+        let look = place.fresh_look();
+        let wanted = some_day(round);
+        let touch = |name: &str| {
+            let file = File::open(look.here.join(name)).or_fail("open");
+            file.set_modified(wanted)
+        };
+        if ours_first {
+            touch("ours").or_fail("set the time of a file of ours");
+        }
+        let told = ours_first || place.facts.tells_refused_times;
+        for (name, fails) in [
+            ("their folder", place.facts.folder_times),
+            ("theirs", place.facts.file_times && told),
+        ] {
+            let before = time(&place.there.join(name));
+            if fails {
+                fails_one_of(name, touch(name), &[Errno::EPERM, Errno::EACCES]);
+            } else {
+                touch(name).or_fail("what the server may be unable to do is ignored");
+            }
+            assert_eq!(time(&place.there.join(name)), before, "{name}: its time");
+            assert_ne!(time(&look.here.join(name)), wanted, "{name}: as shown");
+        }
+        // A refusal for one is none for all.
+        touch("ours").or_fail("set the time of a file of ours");
+        if place.facts.file_times {
+            assert_eq!(time(&place.there.join("ours")), wanted, "ours");
+        }
+    }
 }
 
 fn a_failed_create_leaves_no_name(place: &Place) {

@@ -9,7 +9,8 @@ pub(crate) enum Links {
     Shown,
     /// As links, but those that lead nowhere or out of the served folder are left out.
     OnlyGood,
-    /// As what they point to.
+    /// As what they point to, so that one to a folder is a folder for unlink and rmdir, and one that
+    /// leads nowhere is left out.
     Followed,
     /// As plain files with the size of the target's text: nothing tells them from files.
     AsFiles,
@@ -24,7 +25,10 @@ pub(crate) struct Facts {
     pub(crate) modes: bool,
     /// MFMT or the like sets the time of a file.
     pub(crate) file_times: bool,
-    /// ... and of a folder.
+    /// A server that refuses the time of a file of somebody else says why; vsftpd does not say whether
+    /// it can set times at all, which is known only after it has set one.
+    pub(crate) tells_refused_times: bool,
+    /// ... and of a folder; pyftpdlib answers MFMT of a folder with 550, and vsftpd MDTM.
     pub(crate) folder_times: bool,
     /// The time of a folder is told to the second; that of a file always is.
     pub(crate) folder_seconds: bool,
@@ -45,6 +49,7 @@ const LOCAL: Facts = Facts {
     brand: None,
     modes: true,
     file_times: true,
+    tells_refused_times: true,
     folder_times: true,
     folder_seconds: true,
     any_bytes: true,
@@ -59,6 +64,7 @@ static ALL: [Facts; 6] = [
     LOCAL,
     Facts {
         brand: Some(Brand::Vsftpd),
+        tells_refused_times: false,
         folder_times: false,
         folder_seconds: false,
         ..LOCAL
@@ -77,6 +83,7 @@ static ALL: [Facts; 6] = [
     },
     Facts {
         brand: Some(Brand::Pyftpdlib),
+        folder_times: false,
         any_bytes: false,
         links: Links::Followed,
         ..LOCAL
