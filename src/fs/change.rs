@@ -131,7 +131,12 @@ impl FtpFs {
         if open || self.kind_at(&path)? != EntryKind::Directory {
             return Err(FsError::Errno(libc::ENOTDIR));
         }
-        let removed = self.remote.remove_directory(&path);
+        let removed = match self.remote.remove_directory(&path) {
+            Err(error) if self.is_link_shown_as_directory(&error, &path) => {
+                self.remote.remove_file(&path)
+            }
+            removed => removed,
+        };
         removed.map_err(|error| self.explain(error, &path, Asked::RemoveDirectory))?;
         self.listings.forget_tree(&path);
         self.gone(ino, &path);
@@ -155,6 +160,19 @@ impl FtpFs {
         } else {
             Ok(path)
         }
+    }
+
+    /// Some servers (pyftpdlib) list a symbolic link as what it points to: the listing, as it is now, has
+    /// a directory where RMD finds none. DELE takes the link then, and leaves its target alone.
+    fn is_link_shown_as_directory(&self, refusal: &RemoteError, path: &RemotePath) -> bool {
+        if refusal.kind() != ErrorKind::NotDirectory {
+            return false;
+        }
+        if let Some(dir) = path.parent() {
+            self.listings.expire(&dir);
+        }
+        self.kind_at(path)
+            .is_ok_and(|kind| kind == EntryKind::Directory)
     }
 
     /// File or directory, by a listing that is believed.

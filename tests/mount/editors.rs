@@ -223,10 +223,11 @@ fn sqlite_rolls_back(place: &Place) {
 
 fn two_sqlite_processes_exclude_each_other(place: &Place) {
     sqlite(&place.here, "create table t (n);");
+    // It waits for the lock: the look whether it has it takes it for an instant.
     let mut holder = program(&place.here, "sh")
         .args([
             "-ec",
-            "(echo 'begin exclusive; insert into t values (1);'; touch held; while [ ! -e let-go ]; do sleep 0.1; done; echo 'commit;') | sqlite3 -bail db",
+            "(echo .timeout 60000; echo 'begin exclusive; insert into t values (1);'; touch held; while [ ! -e let-go ]; do sleep 0.1; done; echo 'commit;') | sqlite3 -bail db",
         ])
         .spawn()
         .or_fail("spawn");
