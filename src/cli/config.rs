@@ -87,6 +87,8 @@ pub(super) fn build(
             max_connections: settings.max_conns as usize,
             idle: IDLE,
             last_idle: LAST_IDLE,
+            patience: settings.connect_timeout,
+            hard: settings.hard,
         },
         session: SessionConfig {
             mountpoint,
@@ -97,6 +99,7 @@ pub(super) fn build(
             flags: settings.kernel_flags,
             operation_timeout: settings.connect_timeout + 2 * settings.timeout,
             timeout: settings.timeout,
+            hard: settings.hard,
         },
         delay_connect: settings.delay_connect,
         foreground: settings.foreground || settings.debug,

@@ -42,6 +42,7 @@ pub(super) struct Settings {
     pub(super) cache_size: u64,
     pub(super) readahead: u64,
     pub(super) staging_dir: Option<PathBuf>,
+    pub(super) hard: bool,
     pub(super) upload: UploadPolicy,
     pub(super) strict: bool,
     pub(super) uid: Option<u32>,
@@ -208,15 +209,13 @@ mod tests {
         for list in [
             "tls=require",
             "cacert=/x",
-            "hard",
             "tz=utc",
             "writeback",
-            "soft=no",
             "codepage=cp1251",
         ] {
             let message = from(list).unwrap_err();
             assert!(message.contains("cannot do it yet"), "{list}: {message}");
         }
-        assert!(from("tls=off,tz=auto,soft,default_permissions").is_ok());
+        assert!(from("tls=off,tz=auto,soft,hard,default_permissions").is_ok());
     }
 }

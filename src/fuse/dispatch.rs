@@ -51,14 +51,15 @@ impl Dispatch {
             progress: Box::new(move || asked.progress()),
             gave_up: Box::new(move |call, why| told.gave_up(call, why)),
         })?;
+        let limit = |limit| if config.hard { Duration::MAX } else { limit };
         Ok(Self {
             fs,
             workers,
             watchdog,
             report,
             mountpoint: mountpoint.into(),
-            operation_timeout: config.operation_timeout,
-            timeout: config.timeout,
+            operation_timeout: limit(config.operation_timeout),
+            timeout: limit(config.timeout),
             requests: AtomicU64::new(0),
             closing: AtomicBool::new(false),
         })

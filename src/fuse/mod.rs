@@ -44,4 +44,6 @@ pub struct SessionConfig {
     pub operation_timeout: Duration,
     /// No progress for this long ends a FLUSH or FSYNC.
     pub timeout: Duration,
+    /// Neither of the two ends a request: only signals do.
+    pub hard: bool,
 }

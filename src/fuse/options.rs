@@ -94,6 +94,7 @@ mod tests {
             read_only: false,
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
             operation_timeout: Duration::from_secs(70),
+            hard: false,
             timeout: Duration::from_secs(30),
         }
     }

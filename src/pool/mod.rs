@@ -2,6 +2,7 @@
 
 mod lease;
 mod idle;
+mod outage;
 mod queue;
 
 use std::sync::{Arc, Weak};
@@ -13,6 +14,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::ftp::{Experience, FtpError, LoginConfig, Session};
 use idle::{Idle, start_reaper};
 pub use lease::Lease;
+use outage::Outage;
 use queue::Step;
 
 /// How many sessions, and for how long.
@@ -24,6 +26,10 @@ pub struct PoolConfig {
     pub idle: Duration,
     /// The last unused session is closed after this.
     pub last_idle: Duration,
+    /// So long a server that is away may only be restarting; then whoever asks is told at once.
+    pub patience: Duration,
+    /// Whoever asks waits for a server that is away, until his own deadline.
+    pub hard: bool,
 }
 
 /// Something that can give sessions back which it holds only in the hope of using them.
@@ -57,6 +63,9 @@ pub enum PoolError {
         /// How many there may be.
         allowed: usize,
     },
+    /// Nobody answers, and for a while already; the text is that of the last attempt.
+    #[error("the server is away: {0}")]
+    Down(String),
     /// The pool has been closed.
     #[error("the connection to the server has been closed")]
     Closed,
@@ -104,6 +113,9 @@ struct State {
     queue: std::collections::VecDeque<u64>,
     next_ticket: u64,
     refused: Option<String>,
+    outage: Option<Outage>,
+    /// There was a session once.
+    seen: bool,
     closed: bool,
 }
 
@@ -119,6 +131,8 @@ impl Pool {
                 queue: std::collections::VecDeque::new(),
                 next_ticket: 0,
                 refused: None,
+                outage: None,
+                seen: false,
                 closed: false,
             }),
             login,
@@ -161,14 +175,18 @@ impl Pool {
                     }
                 }
                 Step::LogIn(place) => {
+                    let began = Instant::now();
                     match Session::open(&self.shared.login, &self.shared.experience) {
                         Ok(session) => {
                             place.taken();
+                            self.shared.state.lock().seen = true;
                             return Ok(Lease::new(session, Arc::clone(&self.shared), false));
                         }
                         Err(error) => {
                             drop(place);
-                            self.shared.login_failed(error, patience)?;
+                            if !self.shared.is_away(began, &error) {
+                                self.shared.login_failed(error, patience)?;
+                            }
                         }
                     }
                 }

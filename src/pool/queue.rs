@@ -83,12 +83,18 @@ impl Shared {
                     return Err(PoolError::RefusedBefore(said.clone()));
                 }
                 self.raise_if_due(&mut state);
-                if state.live < state.allowed {
+                if state.live < state.allowed && state.outage.is_none() {
                     state.live += 1;
                     return Ok(Step::LogIn(Place(Some(Arc::clone(self)))));
                 }
             }
             let now = Instant::now();
+            if let Some(outage) = &state.outage
+                && state.live == 0
+                && (now >= deadline || !self.config.hard && now >= outage.until)
+            {
+                return Err(outage.error());
+            }
             if now >= deadline {
                 let allowed = state.allowed;
                 return Err(if allowed < self.config.max_connections {

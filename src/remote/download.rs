@@ -163,7 +163,11 @@ impl Download {
             || error.is_data_lost()
             || error.is_timeout()
             || matches!(error.code(), Some(400..=499));
-        let patience = if error.is_timeout() { 1 } else { MAX_FAILURES };
+        let patience = match error.is_timeout() {
+            _ if self.remote.hard => u32::MAX,
+            true => 1,
+            false => MAX_FAILURES,
+        };
         if !transient || self.failures > patience {
             return Err(error.into());
         }

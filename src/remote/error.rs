@@ -146,6 +146,7 @@ impl From<PoolError> for RemoteError {
             PoolError::RefusedBefore(_) => ErrorKind::LoginRefused,
             PoolError::ServerFull { .. } => ErrorKind::TooManyConnections,
             PoolError::TimedOut { .. } => ErrorKind::TimedOut,
+            PoolError::Down(_) => ErrorKind::Unreachable,
             PoolError::Closed => ErrorKind::Disconnected,
         };
         Self {

@@ -64,6 +64,7 @@ pub struct Remote {
     home: OnceLock<RemotePath>,
     connect_timeout: Duration,
     timeout: Duration,
+    hard: bool,
     progress: AtomicU64,
     /// Uploads whose bytes are all sent and whose final reply is still out.
     awaiting_final: AtomicUsize,
@@ -89,6 +90,7 @@ impl Remote {
         Arc::new(Self {
             connect_timeout: login.connect_timeout,
             timeout: login.timeout,
+            hard: pool.hard,
             pool: Pool::new(login, pool),
             profile: ServerProfile::default(),
             home: OnceLock::new(),
@@ -129,6 +131,11 @@ impl Remote {
     /// How many sessions there are.
     pub fn connections(&self) -> PoolCounts {
         self.pool.counts()
+    }
+
+    /// Whether nobody gives up because of a server that is away (`hard`).
+    pub fn is_hard(&self) -> bool {
+        self.hard
     }
 
     /// Whether somebody waits for a session: who holds one only in the hope of using it gives it back.

@@ -10,6 +10,12 @@ use crate::pool::Lease;
 /// Attempts at one operation.
 const MAX_ATTEMPTS: u32 = 4;
 
+/// Between the attempts of those who wait for ever.
+const HARD_PAUSE: Duration = Duration::from_secs(1);
+
+/// Longer than any wait, and short enough to be added to a moment.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// What an attempt has to know of those before it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Attempt {
@@ -38,13 +44,19 @@ impl Remote {
                 }
                 Err(error) => error,
             };
-            let again = number < MAX_ATTEMPTS
-                && Instant::now() < limit
-                && deserves_another(&error, number, reused);
+            let away = error.is_session_lost() || error.is_timeout();
+            let again = if self.hard && away {
+                std::thread::sleep(HARD_PAUSE.min(HARD_PAUSE * (number - 1)));
+                true
+            } else {
+                number < MAX_ATTEMPTS
+                    && Instant::now() < limit
+                    && deserves_another(&error, number, reused)
+            };
             if !again {
                 return Err(error.into());
             }
-            attempt.unsure |= error.is_session_lost() || error.is_timeout();
+            attempt.unsure |= away;
             log::info!("{name}: {error}; attempt {number} failed, trying on another session");
         }
         Err(RemoteError::from(FtpError::Broken { verb: name }))
@@ -52,8 +64,12 @@ impl Remote {
 
     /// A session, waited for no longer than `limit` and no longer than the timeout.
     pub(super) fn lease(&self, limit: Instant) -> Result<Lease, RemoteError> {
-        let patience = Instant::now() + self.timeout;
-        Ok(self.pool.lease(limit.min(patience))?)
+        let patience = if self.hard {
+            limit
+        } else {
+            limit.min(Instant::now() + self.timeout)
+        };
+        Ok(self.pool.lease(patience)?)
     }
 
     /// When an operation that begins now has to be over: one connection, one silence, one answer.
@@ -62,6 +78,7 @@ impl Remote {
             .connect_timeout
             .saturating_add(self.timeout)
             .saturating_add(self.timeout);
+        let allowed = if self.hard { FOR_EVER } else { allowed };
         let now = Instant::now();
         now.checked_add(allowed)
             .unwrap_or_else(|| now + Duration::from_secs(86_400))

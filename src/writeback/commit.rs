@@ -1,7 +1,7 @@
 //! The commit of a `FileWriter`: the cheapest honest way of its bytes to the server.
 
 use std::sync::atomic::Ordering;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::writer::{Committed, FileWriter, Stream};
 use super::{ByteRanges, UNKNOWN_MODE, UNTOLD_MODE, UploadPolicy, WriteError};
@@ -10,6 +10,9 @@ use crate::remote::{ErrorKind, FileVersion, RemoteError, Upload, UploadMode};
 
 /// How often a commit is begun anew from staging after a failure that may pass.
 const ATTEMPTS: u32 = 3;
+
+/// Between further attempts, where nobody gives up (`hard`).
+const HARD_PAUSE: Duration = Duration::from_secs(1);
 
 /// How a commit reaches the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,12 +71,16 @@ impl FileWriter {
                     stream = self.take_stream();
                 }
                 Err(WriteError::Remote(error))
-                    if error.kind().is_transient() && attempt < ATTEMPTS =>
+                    if error.kind().is_transient()
+                        && (attempt < ATTEMPTS || self.context.remote.is_hard()) =>
                 {
                     let path = self.state.lock().path.clone();
                     log::info!(
                         "{path}: attempt {attempt} to store it failed ({error}); once more from the staged copy"
                     );
+                    if attempt >= ATTEMPTS {
+                        std::thread::sleep(HARD_PAUSE);
+                    }
                     attempt += 1;
                 }
                 Err(error) => {

@@ -10,6 +10,7 @@
 mod cell;
 mod client;
 mod operation;
+mod outage;
 mod proxy;
 mod special;
 mod table;

@@ -16,6 +16,10 @@ use libtest_mimic::Trial;
 use crate::Site;
 use crate::cell::Ground;
 use crate::operation::{LARGE, Operation, SMALL, Seen, bytes};
+use crate::outage::{
+    a_restart_is_not_noticed, hard_waits_until_it_is_back,
+    who_asks_while_it_is_away_is_told_at_once,
+};
 use crate::support::faulty::Verb;
 use crate::support::poll;
 
@@ -36,6 +40,9 @@ tests! {
     one_session_serves_several_readers,
     a_listing_whose_last_line_is_open_is_believed_the_second_time,
     chance_breaks_nothing,
+    a_restart_is_not_noticed,
+    who_asks_while_it_is_away_is_told_at_once,
+    hard_waits_until_it_is_back,
 }
 
 /// One trial per test.

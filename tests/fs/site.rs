@@ -232,6 +232,8 @@ fn pool() -> PoolConfig {
         max_connections: SESSIONS,
         idle: Duration::from_secs(60),
         last_idle: Duration::from_secs(300),
+        patience: Duration::from_secs(5),
+        hard: false,
     }
 }
 

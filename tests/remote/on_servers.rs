@@ -30,6 +30,8 @@ fn pool(max_connections: usize) -> PoolConfig {
         max_connections,
         idle: Duration::from_secs(60),
         last_idle: Duration::from_secs(300),
+        patience: Duration::from_secs(5),
+        hard: false,
     }
 }
 

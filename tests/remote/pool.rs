@@ -243,6 +243,8 @@ fn unused_sessions_are_logged_out() {
         max_connections: 2,
         idle: Duration::from_millis(50),
         last_idle: Duration::from_secs(100),
+        patience: Duration::from_secs(5),
+        hard: false,
     };
     let pool = Pool::new(LoginConfig::clone(&login(&server)), config);
     let both = (pool.lease(soon()).unwrap(), pool.lease(soon()).unwrap());
