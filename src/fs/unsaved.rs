@@ -35,6 +35,10 @@ impl FtpFs {
         let Some((path, writer)) = self.set_aside(file, error) else {
             return;
         };
+        // What is listed is what the server has, not what it did not take.
+        if let Some(dir) = path.parent() {
+            self.listings.expire(&dir);
+        }
         let left = self.what_is_left(&path);
         let mut files = self.files.lock();
         let state = file.state.lock();

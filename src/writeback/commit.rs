@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
+use super::send::refuses_the_name;
 use super::writer::{Committed, FileWriter, Stream};
 use super::{ByteRanges, UNKNOWN_MODE, UNTOLD_MODE, UploadPolicy, WriteError};
 use crate::ftp::RemotePath;
@@ -257,6 +258,34 @@ impl FileWriter {
         if partial {
             self.check_base(&snapshot.path, snapshot.base)?;
         }
+        let mut sent = self.send_whole(stream, snapshot);
+        if let Err(WriteError::Remote(error)) = &sent
+            && refuses_the_name(error)
+            && stream.temporary.is_some()
+            && self.may_go_in_place()
+        {
+            // libunftp looks whether it may make a file only after its 150.
+            log::info!("{}: {error}; storing it in place", snapshot.path);
+            self.give_up(stream);
+            self.remove_temporary(stream);
+            stream.in_place = true;
+            sent = self.send_whole(stream, snapshot);
+            stream.in_place = false;
+        }
+        let (version, was_new, beside) = sent?;
+        if beside {
+            self.rename_over(stream, snapshot, partial)?;
+        }
+        Ok((version, was_new || beside))
+    }
+
+    /// Sends all that the one upload of the whole content has not sent yet, and ends it. Tells what the
+    /// server has then, whether the file was new, and whether it lies beside its place.
+    fn send_whole(
+        &self,
+        stream: &mut Stream,
+        snapshot: &Snapshot,
+    ) -> Result<(FileVersion, bool, bool), WriteError> {
         self.need_upload(stream)?;
         self.send_while(stream, |state| state.sent < snapshot.size && !state.spoiled)?;
         let spoiled = {
@@ -281,11 +310,7 @@ impl FileWriter {
             let mut state = self.state.lock();
             (state.sent, state.spoiled) = (0, false);
         }
-        let version = finished?;
-        if sending.beside {
-            self.rename_over(stream, snapshot, partial)?;
-        }
-        Ok((version, was_new || sending.beside))
+        Ok((finished?, was_new, sending.beside))
     }
 
     /// An upload of the whole content: the one that chased, or a new one.

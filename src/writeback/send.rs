@@ -86,7 +86,10 @@ impl FileWriter {
             if stream.upload.is_some() && !state.spoiled {
                 return Ok(());
             }
-            (state.path.clone(), self.goes_beside(&state))
+            (
+                state.path.clone(),
+                !stream.in_place && self.goes_beside(&state),
+            )
         };
         self.give_up(stream);
         let upload = if beside {
@@ -161,7 +164,7 @@ impl FileWriter {
     }
 
     /// Only when nothing of the old content is needed any more can it be overwritten.
-    fn may_go_in_place(&self) -> bool {
+    pub(super) fn may_go_in_place(&self) -> bool {
         let state = self.state.lock();
         self.context.policy == UploadPolicy::Auto && state.missing(0..state.size).is_empty()
     }
@@ -297,7 +300,7 @@ impl FileWriter {
 }
 
 /// A server that does not let us make another name may still let us store under the old one.
-fn refuses_the_name(error: &RemoteError) -> bool {
+pub(super) fn refuses_the_name(error: &RemoteError) -> bool {
     matches!(
         error.kind(),
         ErrorKind::Denied | ErrorKind::Refused | ErrorKind::InvalidName | ErrorKind::NameTooLong

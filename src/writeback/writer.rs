@@ -135,6 +135,8 @@ pub(super) struct Stream {
     pub(super) fetching: Option<Download>,
     /// The temporary name of this file, once it had one that may exist on the server.
     pub(super) temporary: Option<RemotePath>,
+    /// The server took a temporary name and refused it afterwards: this commit goes without.
+    pub(super) in_place: bool,
     pub(super) used: Instant,
 }
 
@@ -186,6 +188,7 @@ impl FileWriter {
             upload: None,
             fetching: None,
             temporary: None,
+            in_place: false,
             used: Instant::now(),
         };
         Ok(Arc::new(Self {

@@ -1,13 +1,15 @@
 //! What the server refuses is refused at the call that asked for it.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 use nix::errno::Errno;
 
 use crate::case::{ATOMIC, IN_PLACE, NO_CACHE};
-use crate::check::{OrFail, fails, fails_one_of, holds, same_bytes};
+use crate::check::{OrFail, eventually, fails, fails_one_of, holding, holds, same_bytes};
 use crate::files::{absent, close, get, has, put, try_put};
 use crate::place::Place;
 use crate::shell::{sh, sh_fails};
@@ -69,7 +71,47 @@ fn the_server_runs_as_a_plain_user(place: &Place) {
     assert_ne!(owner, 0, "owner of a file that the server made");
 }
 
+/// Where the server looks only after its 150: `close` tells it, and then nothing of the file is left.
+/// What was not stored is told once more at the end.
+fn told_at_close(place: &Place, work: impl FnOnce(&Path)) {
+    let mut look = place.mount(&[]);
+    work(&look.here);
+    holds(&look.here.join("closed"), ["file", "folder"]);
+    holds(&place.there.join("closed"), ["file", "folder"]);
+    put(&look.here.join("other"), b"still works");
+    has(&place.there.join("other"), b"still works");
+    let mount = look.mount.take().expect("a case for mounts only");
+    assert_eq!(mount.unmount(), Some(7), "exit code");
+}
+
+#[track_caller]
+fn refused_at_close(what: &str, path: &Path, opened: io::Result<File>) {
+    let mut file = opened.or_fail(what);
+    file.write_all(b"text").or_fail("write");
+    fails(what, close(file), Errno::EACCES);
+    soon_absent(path);
+}
+
+/// The last close is over a moment after the program's.
+#[track_caller]
+fn soon_absent(path: &Path) {
+    eventually("its name goes", Duration::from_secs(20), || {
+        let found = fs::symlink_metadata(path);
+        holding(found.is_err(), || format!("{} is there", path.display()))
+    });
+    absent(path);
+}
+
 fn a_new_file_is_refused_at_open(place: &Place) {
+    if !place.facts.refuses_at_once {
+        return told_at_close(place, |here| {
+            let path = here.join("closed/new");
+            refused_at_close("create", &path, File::create(&path));
+            refused_at_close("create exclusively", &path, File::create_new(&path));
+            let append = OpenOptions::new().append(true).create(true).open(&path);
+            refused_at_close("open for append", &path, append);
+        });
+    }
     let path = place.here.join("closed/new");
     fails("create", File::create(&path), Errno::EACCES);
     fails("create exclusively", File::create_new(&path), Errno::EACCES);
@@ -81,6 +123,20 @@ fn a_new_file_is_refused_at_open(place: &Place) {
 }
 
 fn echo_into_a_closed_folder_says_permission_denied(place: &Place) {
+    if !place.facts.refuses_at_once {
+        // No shell looks at what `close` says of its redirections; these programs do.
+        return told_at_close(place, |here| {
+            for command in [
+                "echo text | dd of=closed/denied",
+                "cp closed/file closed/denied",
+                "touch closed/denied",
+            ] {
+                let said = sh_fails(here, command);
+                assert!(said.contains("Permission denied"), "{command}: {said}");
+                soon_absent(&here.join("closed/denied"));
+            }
+        });
+    }
     let said = sh_fails(&place.here, "echo text > closed/denied");
     assert!(said.contains("Permission denied"), "the shell says: {said}");
     let said = sh_fails(&place.here, "echo text >> closed/denied");
@@ -219,7 +275,7 @@ fn somebody_elses_mode_cannot_be_set(place: &Place) {
     }
     let file = OpenOptions::new().append(true).open(&path);
     let result = file.and_then(|mut file| {
-        std::io::Write::write_all(&mut file, b"mine")?;
+        file.write_all(b"mine")?;
         close(file)
     });
     // The folder is ours: whether the file may be replaced by one of ours is the server's decision.
@@ -280,6 +336,15 @@ fn somebody_elses_times_cannot_be_set(place: &Place) {
 }
 
 fn a_failed_create_leaves_no_name(place: &Place) {
+    if !place.facts.refuses_at_once {
+        return told_at_close(place, |here| {
+            let path = here.join("closed/new");
+            for _ in 0..3 {
+                fails("create", File::create(&path).and_then(close), Errno::EACCES);
+                soon_absent(&path);
+            }
+        });
+    }
     for _ in 0..3 {
         fails(
             "create",

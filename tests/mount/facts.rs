@@ -39,6 +39,9 @@ pub(crate) struct Facts {
     pub(crate) odd_names: bool,
     /// MKD takes names with `*`; ProFTPD refuses them whatever its settings.
     pub(crate) star_folders: bool,
+    /// What may not be stored is refused by the answer to STOR, so that `open` knows it. libunftp
+    /// looks only after its 150, so that the program learns it at `close`.
+    pub(crate) refuses_at_once: bool,
     /// How links look.
     pub(crate) links: Links,
     /// The longest listing that the server gives; Pure-FTPd's 10,000 (LimitRecursion) hold `.` and `..`.
@@ -55,6 +58,7 @@ const LOCAL: Facts = Facts {
     any_bytes: true,
     odd_names: true,
     star_folders: true,
+    refuses_at_once: true,
     links: Links::Shown,
     listing: usize::MAX,
 };
@@ -94,6 +98,7 @@ static ALL: [Facts; 6] = [
         file_times: false,
         folder_times: false,
         any_bytes: false,
+        refuses_at_once: false,
         links: Links::AsFiles,
         ..LOCAL
     },

@@ -363,9 +363,6 @@ fn idle_connections_are_closed(place: &Place) {
 /// The mount wants more than it gets, and lives with what it gets.
 fn a_server_that_allows_two_sessions_suffices(place: &Place) {
     let brand = place.site.server().brand;
-    if matches!(brand, Brand::Embedded) {
-        return;
-    }
     let server = Server::start_with(brand, &[("FTPFS_MAX_CLIENTS", "2")]);
     for n in 0..4 {
         put(&server.at(format!("big{n}")), &bytes(n, BIG));
