@@ -93,9 +93,16 @@ ensure_unpacked() {
   is_unpacked "$1" || die "$1 cannot be run here: $(ldd "$FTPFS_SERVERS/$1"/usr/sbin/*ftpd 2>&1 | grep 'not found')"
 }
 
+# Installed, and able to run: the machine's Python may be another one than that of a kept target folder.
+has_pyftpdlib() {
+  local venv=$FTPFS_SERVERS/pyftpdlib
+  [ -e "$venv/.complete" ] &&
+    "$venv/bin/python" -I -c "import pyftpdlib.servers; assert pyftpdlib.__ver__ == '$PYFTPDLIB_VERSION'" 2>/dev/null
+}
+
 install_pyftpdlib() {
   local venv=$FTPFS_SERVERS/pyftpdlib
-  [ -e "$venv/.complete" ] && return 0
+  has_pyftpdlib && return 0
   ensure_packages python3 python3-venv
   say "installing pyftpdlib $PYFTPDLIB_VERSION from PyPI"
   rm -rf "$venv"
@@ -105,7 +112,7 @@ install_pyftpdlib() {
     die "cannot install pyftpdlib"
 }
 
-ensure_pyftpdlib() { [ -e "$FTPFS_SERVERS/pyftpdlib/.complete" ] || locked install_pyftpdlib; }
+ensure_pyftpdlib() { has_pyftpdlib || locked install_pyftpdlib; }
 
 install_fsx() {
   [ -x "$FTPFS_TOOLS/bin/fsx" ] && return 0

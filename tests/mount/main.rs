@@ -78,5 +78,7 @@ fn main() -> ExitCode {
     if let Some(code) = locks::helper().or_else(sys::helper) {
         return code;
     }
+    // The cases say what modes new files get from programs with the usual mask.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     harness::run(TOPICS)
 }
