@@ -28,10 +28,8 @@ impl FtpFs {
         if let Some(mode) = new.mode {
             self.change_mode(ino, low_bits(mode))?;
         }
-        match new.modified {
-            Some(TimeChange::Now) => self.change_time(ino, SystemTime::now())?,
-            Some(TimeChange::To(time)) => self.change_time(ino, time)?,
-            None => {}
+        if let Some(change) = new.modified {
+            self.change_time(ino, change)?;
         }
         self.getattr(ino, None, Wait::Yes)
     }
@@ -113,16 +111,28 @@ impl FtpFs {
         Ok(())
     }
 
-    fn change_time(&self, ino: u64, time: SystemTime) -> Result<(), FsError> {
+    fn change_time(&self, ino: u64, change: TimeChange) -> Result<(), FsError> {
         if ino == ROOT {
             return Ok(());
         }
+        // Servers keep seconds. The time of a touch is shown as it was nevertheless, as that of a write
+        // is: make(1) compares the two.
+        let (time, shown) = match change {
+            TimeChange::Now => {
+                let now = SystemTime::now();
+                (whole_second(now), now)
+            }
+            TimeChange::To(time) => (whole_second(time), whole_second(time)),
+        };
         let file = self.open_file(ino);
         let writer = file.as_ref().and_then(|file| file.writer());
         if let Some(writer) = &writer
             && writer.is_dirty()
         {
-            writer.set_modified(Some(time));
+            writer.set_modified(match change {
+                TimeChange::Now => None,
+                TimeChange::To(_) => Some(time),
+            });
             return Ok(());
         }
         let path = self.path(ino)?;
@@ -147,7 +157,6 @@ impl FtpFs {
             }
             Err(error) => return Err(self.not_the_owner(error, &path)),
         }
-        let time = whole_second(time);
         self.same_content_at(ino, time);
         if let Some(writer) = writer {
             writer.rebase_modified(time);
@@ -155,7 +164,7 @@ impl FtpFs {
         let mut size = None;
         if let Some(file) = &file {
             let mut state = file.state.lock();
-            state.entry.modified = Some(exact(time));
+            state.entry.modified = Some(exact(shown));
             if let Some(version) = &mut state.version {
                 version.modified = Some(time);
             }
@@ -170,8 +179,8 @@ impl FtpFs {
         });
         self.edit_listed(
             &path,
-            |entry| entry.modified = Some(exact(time)),
-            Some((time, stored)),
+            |entry| entry.modified = Some(exact(shown)),
+            Some((shown, stored)),
         );
         Ok(())
     }

@@ -182,7 +182,15 @@ impl Remote {
             caps.check(&buf[..count], began.elapsed() > patience)?;
             bytes.extend_from_slice(&buf[..count]);
         }
-        let (mut lease, _) = transfer.finish(self.timeout)?;
+        let (mut lease, reply) = transfer.finish(self.timeout)?;
+        // Pure-FTPd: "226 Output truncated to 10000 matches" (LimitRecursion).
+        if reply.mentions(&["truncated"]) {
+            let limit = bytes.iter().filter(|byte| **byte == b'\n').count();
+            return Err(FtpError::TooLarge {
+                what: "the directory, of which the server lists only a part,",
+                limit,
+            });
+        }
         lease.set_limit(Some(self.deadline()));
         Ok((lease, bytes))
     }

@@ -33,6 +33,7 @@ cases! {
     the_time_is_set_while_the_file_is_written.smoke().also(&[ATOMIC]),
     a_time_before_1970_or_far_ahead_is_no_disaster.smoke(),
     touch_sets_the_time_to_now.seeded(seed_file).smoke(),
+    what_is_touched_is_newer_than_what_was_written.seeded(seed_file).smoke(),
     a_written_file_has_the_time_of_its_writing.smoke(),
     the_time_of_a_written_file_stays.smoke().uncompared(),
     the_time_of_an_open_file_does_not_jump.mounts_only().uncompared(),
@@ -355,6 +356,16 @@ fn touch_sets_the_time_to_now(place: &Place) {
         }
     }
     has(&place.there.join("file"), &bytes(1, 5000));
+}
+
+/// make(1) sees a source that was touched within the second in which its object was written.
+fn what_is_touched_is_newer_than_what_was_written(place: &Place) {
+    for _ in 0..5 {
+        sh(&place.here, "echo x > object; touch file");
+        if place.facts.file_times {
+            sh(&place.here, "! test object -nt file");
+        }
+    }
 }
 
 fn a_written_file_has_the_time_of_its_writing(place: &Place) {

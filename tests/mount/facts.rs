@@ -44,7 +44,8 @@ pub(crate) struct Facts {
     pub(crate) refuses_at_once: bool,
     /// How links look.
     pub(crate) links: Links,
-    /// The longest listing that the server gives; Pure-FTPd's 10,000 (LimitRecursion) hold `.` and `..`.
+    /// The longest listing that the server gives whole. Pure-FTPd's 10,000 (LimitRecursion) hold `.` and `..`,
+    /// and with that many it says that it has cut.
     pub(crate) listing: usize,
 }
 
@@ -82,7 +83,7 @@ static ALL: [Facts; 6] = [
     Facts {
         brand: Some(Brand::PureFtpd),
         odd_names: false,
-        listing: 9_998,
+        listing: 9_997,
         ..LOCAL
     },
     Facts {

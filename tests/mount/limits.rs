@@ -5,8 +5,10 @@ use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use nix::errno::Errno;
+
 use crate::case::ONE_CONNECTION;
-use crate::check::{OrFail, holds, same_bytes};
+use crate::check::{OrFail, fails, holds, same_bytes};
 use crate::files::{bytes, close, get, has, put};
 use crate::place::{Look, Place};
 use crate::shell::sh;
@@ -18,6 +20,7 @@ cases! {
     a_large_file_of_others_is_patched_at_its_end.seeded(seed_long).seconds(240).uncompared(),
     a_folder_of_3000_names_of_others.seeded(seed_names).smoke().also(&[ONE_CONNECTION]),
     ten_thousand_files_are_made_listed_and_removed.seconds(600).uncompared(),
+    a_listing_that_the_server_cuts_is_an_error.seeded(seed_more_than_are_listed).smoke().uncompared(),
     five_hundred_files_are_made_listed_and_removed.smoke().uncompared(),
     a_hundred_files_are_open_at_once.smoke(),
 }
@@ -285,6 +288,24 @@ fn many_files(place: &Place, count: usize) {
 
 fn ten_thousand_files_are_made_listed_and_removed(place: &Place) {
     many_files(place, place.facts.listing.min(10_000));
+}
+
+fn seed_more_than_are_listed(dir: &Path) {
+    let first = dir.join("entry");
+    put(&first, b"");
+    for n in 0..10_000 {
+        fs::hard_link(&first, dir.join(format!("entry-{n:05}"))).or_fail("link");
+    }
+}
+
+/// A folder is shown whole or not at all.
+fn a_listing_that_the_server_cuts_is_an_error(place: &Place) {
+    let listed = fs::read_dir(&place.here).map(Iterator::count);
+    if place.facts.listing == usize::MAX {
+        assert_eq!(listed.or_fail("list"), 10_001);
+    } else {
+        fails("list", listed, Errno::EIO);
+    }
 }
 
 fn five_hundred_files_are_made_listed_and_removed(place: &Place) {
