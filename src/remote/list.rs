@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::{Instant, SystemTime};
 
+use super::error::meaning;
 use super::profile::{Ability, Zone};
 use super::{ErrorKind, Remote, RemoteError};
 use crate::ftp::listing::{Entry, EntryKind, ListingClock, ListingFormat, ParsedListing, parse};
@@ -15,6 +16,8 @@ const MAX_LINE: usize = 64 * 1024;
 const MAX_BYTES: usize = 512 * 1024 * 1024;
 /// A server that sends byte after byte for ever is left after this many timeouts.
 const MAX_TIMEOUTS: u32 = 20;
+/// How often "not found" is not believed when it comes after the 150.
+const LATE_REFUSALS: u32 = 4;
 
 /// A directory as the server told it.
 #[derive(Debug)]
@@ -129,7 +132,7 @@ impl Remote {
 
     /// A session after a refusal that has given the last one back to the pool.
     fn another(&self, refusal: &FtpError) -> Result<Lease, FtpError> {
-        log::debug!("{refusal}: trying another listing command");
+        log::debug!("{refusal}: asking in another way, or again");
         let limit = self.deadline();
         let mut lease = self.lease(limit).map_err(|e| {
             log::debug!("{e}");
@@ -147,12 +150,12 @@ impl Remote {
         command: ListCommand,
         dir: &RemotePath,
     ) -> Result<(Lease, Vec<u8>), FtpError> {
-        let (lease, bytes) = self.fetch_once(lease, command, dir)?;
+        let (lease, bytes) = self.fetch_settled(lease, command, dir)?;
         if is_whole(&bytes) {
             return Ok((lease, bytes));
         }
         log::info!("{dir}: the listing ends in the middle of a line; asking once more");
-        let (lease, again) = self.fetch_once(lease, command, dir)?;
+        let (lease, again) = self.fetch_settled(lease, command, dir)?;
         if is_whole(&again) || again == bytes {
             return Ok((lease, again));
         }
@@ -162,15 +165,29 @@ impl Remote {
         })
     }
 
-    fn fetch_once(
+    /// libunftp refuses the whole listing, after its 150, when one of the names goes while it makes it:
+    /// that says nothing of the directory, until it is said again and again.
+    fn fetch_settled(
         &self,
-        lease: Lease,
+        mut lease: Lease,
         command: ListCommand,
         dir: &RemotePath,
     ) -> Result<(Lease, Vec<u8>), FtpError> {
+        let mut again = LATE_REFUSALS;
+        loop {
+            match self.drain(Transfer::list(lease, command, dir)?) {
+                Err(e) if again > 0 && meaning(&e) == ErrorKind::NotFound => {
+                    again -= 1;
+                    lease = self.another(&e)?;
+                }
+                drained => return drained,
+            }
+        }
+    }
+
+    fn drain(&self, mut transfer: Transfer<Lease>) -> Result<(Lease, Vec<u8>), FtpError> {
         let began = Instant::now();
         let patience = self.timeout.saturating_mul(MAX_TIMEOUTS);
-        let mut transfer = Transfer::list(lease, command, dir)?;
         let mut bytes = Vec::new();
         let mut caps = Caps::default();
         let mut buf = vec![0; 64 * 1024];

@@ -4,7 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use ftpfs::remote::{ErrorKind, FileVersion, Remote};
 
-use crate::support::scripted::{Script, Scripted, script};
+use crate::support::scripted::{Conversation, Script, Scripted, script};
 use crate::{path, remote};
 
 /// A session that is lost when this command comes.
@@ -224,6 +224,38 @@ fn an_empty_listing_of_nothing_is_not_found() {
     on(vec![steps], |remote| {
         let error = remote.list(&path("/d")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
+    });
+}
+
+/// libunftp says it of the folder when one of its names goes while the listing is made.
+#[test]
+fn not_found_in_the_middle_of_a_listing_is_asked_for_again() {
+    let goes = |c: &mut Conversation| {
+        c.expect("MLSD /d");
+        c.send_data(b"");
+        c.send("550 File not found");
+    };
+    let steps = script(move |c| {
+        c.greet(&["MLST type*;"]);
+        goes(c);
+        goes(c);
+        c.expect("MLSD /d");
+        c.send_data(b"type=file;size=1; a\r\n");
+        c.send("226 done");
+        // It may really not be there.
+        for _ in 0..5 {
+            goes(c);
+        }
+        // Before the 150 it is believed at once.
+        c.answer("MLSD /d", "550 No such file or directory");
+        c.until_the_end();
+    });
+    on(vec![steps], |remote| {
+        assert_eq!(remote.list(&path("/d")).unwrap().entries.len(), 1);
+        for _ in 0..2 {
+            let error = remote.list(&path("/d")).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NotFound);
+        }
     });
 }
 
