@@ -126,6 +126,17 @@ impl Dispatch {
         self.hand_over(Limit::Total(self.operation_timeout), call, reply, job);
     }
 
+    /// As [`Dispatch::work`], for what may have to upload a file first: it goes on as long as that gets on.
+    pub(super) fn work_after_upload<A: Answer>(
+        self: &Arc<Self>,
+        call: Call,
+        reply: A::Reply,
+        job: impl FnOnce(&Arc<FtpFs>, &Call) -> Result<A, FsError> + Send + 'static,
+    ) {
+        self.count();
+        self.hand_over(Limit::Stalled(self.operation_timeout), call, reply, job);
+    }
+
     fn hand_over<A: Answer>(
         self: &Arc<Self>,
         limit: Limit,
