@@ -14,6 +14,8 @@ fn main() -> ExitCode {
     let outcome = match cli::parse(std::env::args_os()) {
         Ok(Wish::Text(text)) => print(&text),
         Ok(Wish::Mount(order)) => mount(*order),
+        Ok(Wish::Recover(order)) => recover(*order),
+        Ok(Wish::ListKept(directory)) => mount::list_kept(&directory),
         Err(failure) => Err(failure),
     };
     match outcome {
@@ -31,16 +33,21 @@ fn print(text: &str) -> Result<(), Failure> {
     written.map_err(|e| Failure::system(format!("standard output: {e}")))
 }
 
+fn recover(order: Order) -> Result<(), Failure> {
+    logging::start(&order.logging()).map_err(|e| Failure::system(format!("log: {e}")))?;
+    mount::recover(order.resolve_recovery()?)
+}
+
 fn mount(order: Order) -> Result<(), Failure> {
     logging::start(&order.logging()).map_err(|e| Failure::system(format!("log: {e}")))?;
     let config = order.resolve()?;
     if config.foreground {
-        return mount::run(config, || Ok(()));
+        return mount::run(&config, || Ok(()));
     }
     let patience = config.patience();
     match daemon::fork(patience) {
         Ok(Side::Parent(report)) => parent(report, patience.as_secs()),
-        Ok(Side::Child(reporter)) => child(config, reporter),
+        Ok(Side::Child(reporter)) => child(&config, reporter),
         Err(error) => Err(Failure::system(format!(
             "cannot go to the background: {error}"
         ))),
@@ -65,7 +72,7 @@ fn parent(report: Report, seconds: u64) -> Result<(), Failure> {
 
 /// Goes on in the background. What fails before the mount is usable is the parent's to tell, what
 /// fails later goes to the log.
-fn child(config: MountConfig, reporter: Reporter) -> Result<(), Failure> {
+fn child(config: &MountConfig, reporter: Reporter) -> Result<(), Failure> {
     let mut reporter = Some(reporter);
     let outcome = mount::run(config, || {
         reporter.take().map_or(Ok(()), Reporter::ready)?;

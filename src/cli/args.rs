@@ -19,6 +19,8 @@ pub(super) struct Typed {
     pub(super) mountpoint: OsString,
     /// Options, later ones winning.
     pub(super) settings: Settings,
+    /// Nothing is mounted: what is kept is stored, or listed if there is no source.
+    pub(super) recover: bool,
     /// Texts of the command line that hold a password: `user=NAME:PASSWORD`.
     pub(super) logins: Vec<Vec<u8>>,
 }
@@ -53,8 +55,12 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, 
         source: one("SOURCE").into_vec(),
         mountpoint: one("MOUNTPOINT"),
         settings: Settings::with_defaults()?,
+        recover: matches.get_flag("recover"),
         logins: Vec::new(),
     };
+    if typed.recover && !typed.mountpoint.is_empty() {
+        return Err("--recover mounts nothing: ftpfs --recover [OPTIONS] [SOURCE]".into());
+    }
     for (name, value) in in_order(&matches) {
         let value = value.as_bytes();
         if name == "o" {
@@ -98,18 +104,18 @@ fn command() -> Command {
     let mut command = Command::new("ftpfs")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Mounts an FTP server as a folder")
-        .override_usage("ftpfs [OPTIONS] SOURCE MOUNTPOINT")
+        .override_usage("ftpfs [OPTIONS] SOURCE MOUNTPOINT\n       ftpfs --recover [OPTIONS] [SOURCE]")
         .after_help(AFTER)
         .after_long_help(after_long())
         .arg(
             Arg::new("SOURCE")
-                .required(true)
+                .required_unless_present("recover")
                 .value_parser(raw())
                 .help("ftp://[USER@]HOST[:PORT]/PATH or [USER@]HOST[:PATH]"),
         )
         .arg(
             Arg::new("MOUNTPOINT")
-                .required(true)
+                .required_unless_present("recover")
                 .value_parser(raw())
                 .help("an empty folder"),
         )
@@ -120,6 +126,12 @@ fn command() -> Command {
                 .value_name("NAME[=VALUE],...")
                 .value_parser(raw())
                 .help("options as mount(8) takes them; each also exists as --NAME VALUE"),
+        )
+        .arg(
+            Arg::new("recover")
+                .long("recover")
+                .action(ArgAction::SetTrue)
+                .help("store what an earlier mount of SOURCE could not; without SOURCE list what is kept"),
         );
     for spec in TABLE {
         let hyphenated = spec.name.replace('_', "-");
@@ -172,7 +184,7 @@ Known, but not in this version (they are refused, not ignored): {}; ftps:// and 
 A password is looked for in: SOURCE, user=NAME:PASSWORD, passfile, standard input (password_stdin), the \
 environment variable FTPFS_PASSWORD, ~/.netrc, and at last asked for. Without a user: ~/.netrc, then anonymous.\n\n\
 Exit status: 0 mounted (with -f: unmounted, everything stored), 1 wrong usage, 2 the system refused, 3 login refused, \
-5 server not reached, 6 no such folder on the server, 7 unmounted, but something could not be stored, 130 interrupted.\n\n\
+5 server not reached, 6 no such folder on the server, 7 something could not be stored, 130 interrupted.\n\n\
 {AFTER}",
         later.join(", ")
     )

@@ -1,20 +1,21 @@
 //! `Settings`, `Source` and `Login` made into the `MountConfig` that the rooms below understand.
 
-use std::env;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
 use super::credentials::Login;
+use super::folders;
 use super::settings::{Settings, Tls};
 use super::url::Source;
 use crate::fs::{FsConfig, OwnerConfig, StagingConfig};
 use crate::ftp::LoginConfig;
 use crate::fuse::SessionConfig;
-use crate::mount::MountConfig;
+use crate::mount::{Failure, MountConfig};
 use crate::pool::PoolConfig;
+use crate::writeback::JournalConfig;
 
 /// All unused sessions but one are closed after this: before most servers do it (300 s), and long
 /// enough to serve somebody who thinks between two commands.
@@ -41,14 +42,21 @@ pub(super) fn build(
     settings: Settings,
     login: Login,
     mountpoint: PathBuf,
-) -> MountConfig {
+) -> Result<MountConfig, Failure> {
     let shown = shown_source(&source, &login);
+    let host = source.host.to_lowercase();
+    let path = folded(&source.path);
     let identity = [
-        source.host.as_bytes(),
+        host.as_bytes(),
         &source.port.to_be_bytes(),
         &login.user,
-        &source.path,
+        &path,
     ];
+    let journal = JournalConfig {
+        directory: folders::state(),
+        key: format!("{:016x}", place_id(&identity)),
+        url: shown.clone(),
+    };
     let owner = OwnerConfig {
         uid: settings
             .uid
@@ -59,14 +67,15 @@ pub(super) fn build(
         file_mask: settings.fmask.unwrap_or(settings.umask),
         directory_mask: settings.dmask.unwrap_or(settings.umask),
     };
-    MountConfig {
+    Ok(MountConfig {
+        journal,
         fs: FsConfig {
             owner,
             cache_timeout: settings.cache_timeout,
             cache_size: settings.cache_size,
             readahead: settings.readahead,
             staging: StagingConfig {
-                directory: settings.staging_dir.unwrap_or_else(default_staging_dir),
+                directory: folders::staging(settings.staging_dir)?,
             },
             upload: settings.upload,
             strict: settings.strict,
@@ -103,7 +112,7 @@ pub(super) fn build(
         },
         delay_connect: settings.delay_connect,
         foreground: settings.foreground || settings.debug,
-    }
+    })
 }
 
 /// A password will cross the network as clear text, and nobody has said that this is meant.
@@ -139,6 +148,29 @@ fn shown_source(source: &Source, login: &Login) -> String {
     )
 }
 
+/// The path with each place written in one way: without empty components, `.` and a slash at the end.
+fn folded(path: &[u8]) -> Vec<u8> {
+    let names = path.split(|byte| *byte == b'/');
+    let names: Vec<_> = names.filter(|name| !matches!(*name, b"" | b".")).collect();
+    let front: &[u8] = if path.first() == Some(&b'/') {
+        b"/"
+    } else {
+        b""
+    };
+    [front, &names.join(&b'/')].concat()
+}
+
+/// As [`mount_id`], so long that two places of one machine do not share a folder.
+fn place_id(parts: &[&[u8]]) -> u64 {
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    for part in parts {
+        for byte in part.iter().chain(&[0]) {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+    hash
+}
+
 /// The same for the same server, user and path on every machine and in every version (FNV-1a).
 fn mount_id(parts: &[&[u8]]) -> u32 {
     let mut hash: u32 = 0x811c_9dc5;
@@ -148,38 +180,6 @@ fn mount_id(parts: &[&[u8]]) -> u32 {
         }
     }
     hash
-}
-
-/// The user's cache directory, else a folder in /var/tmp. Not where memory plays the disk: a large
-/// file would fill the memory.
-fn default_staging_dir() -> PathBuf {
-    let variable = |name| {
-        env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
-    let cache = variable("XDG_CACHE_HOME").or_else(|| {
-        let home = env::home_dir().filter(|home| home.is_absolute() && home.as_os_str() != "/");
-        home.map(|home| home.join(".cache"))
-    });
-    match cache {
-        Some(cache) if !is_in_memory(&cache) => cache.join("ftpfs"),
-        _ => Path::new("/var/tmp").join(format!("ftpfs-{}", rustix::process::geteuid().as_raw())),
-    }
-}
-
-/// Whether the file system of `path`, or of its nearest ancestor that exists, is a tmpfs or ramfs.
-fn is_in_memory(path: &Path) -> bool {
-    /// `TMPFS_MAGIC` and `RAMFS_MAGIC` of statfs(2).
-    const MEMORY: [u32; 2] = [0x0102_1994, 0x8584_58f6];
-    let kind = path
-        .ancestors()
-        .find_map(|folder| rustix::fs::statfs(folder).ok());
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "a signed or unsigned word of 32 or 64 bits, depending on the machine; 32 count"
-    )]
-    kind.is_some_and(|kind| MEMORY.contains(&(kind.f_type as u32)))
 }
 
 #[cfg(test)]
@@ -215,6 +215,15 @@ mod tests {
     }
 
     #[test]
+    fn a_place_has_one_identity() {
+        assert_eq!(folded(b"a//b/./c/"), b"a/b/c");
+        assert_eq!(folded(b"//a/"), b"/a");
+        assert_ne!(folded(b"/a"), folded(b"a"));
+        assert_eq!(folded(b""), b"");
+        assert_ne!(place_id(&[b"h", b"u"]), place_id(&[b"hu", b""]));
+    }
+
+    #[test]
     fn clear_text_warnings() {
         for (host, expected) in [
             ("h", true),
@@ -240,11 +249,5 @@ mod tests {
             };
             assert!(!warns_of_clear_text(&source, &off, &login));
         }
-    }
-
-    #[test]
-    fn memory_is_no_staging_disk() {
-        assert!(is_in_memory(Path::new("/dev/shm/nonexistent/x")));
-        assert!(!is_in_memory(Path::new("/proc")));
     }
 }

@@ -11,6 +11,7 @@ mod netrc;
 mod prompt;
 mod credentials;
 mod mountpoint;
+mod folders;
 mod config;
 
 use std::ffi::OsString;
@@ -31,6 +32,10 @@ pub enum Wish {
     Text(String),
     /// A mount.
     Mount(Box<Order>),
+    /// What an earlier mount could not store is to be stored.
+    Recover(Box<Order>),
+    /// What is kept in this folder is to be listed.
+    ListKept(PathBuf),
 }
 
 /// A mount as ordered: everything the command line says, nothing asked or looked up yet.
@@ -56,8 +61,12 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Wish, Failure> 
         source: text,
         mountpoint,
         settings,
+        recover,
         logins,
     } = *typed;
+    if recover && text.is_empty() {
+        return Ok(Wish::ListKept(folders::state()));
+    }
     let source = Source::parse(&text).map_err(Failure::usage)?;
     let password = source.password(&text);
     let mut spots: Vec<Spot> = logins.into_iter().map(Spot::of_login).collect();
@@ -66,12 +75,16 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Wish, Failure> 
     }
     argv::scrub(&spots);
     let mountpoint = PathBuf::from(mountpoint);
-    Ok(Wish::Mount(Box::new(Order {
+    let order = Box::new(Order {
         source,
         password,
         mountpoint,
         settings,
-    })))
+    });
+    Ok(match recover {
+        true => Wish::Recover(order),
+        false => Wish::Mount(order),
+    })
 }
 
 impl Order {
@@ -101,6 +114,18 @@ impl Order {
             ));
         }
         let mountpoint = mountpoint::check(Path::new(&self.mountpoint), &self.settings)?;
+        self.with(mountpoint)
+    }
+
+    /// The same for `--recover`, which has no mountpoint.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn resolve_recovery(self) -> Result<MountConfig, Failure> {
+        self.with(PathBuf::new())
+    }
+
+    fn with(self, mountpoint: PathBuf) -> Result<MountConfig, Failure> {
         let named = Named {
             host: self.source.host.clone(),
             user: self.source.user.clone(),
@@ -113,6 +138,6 @@ impl Order {
                 self.source.host
             );
         }
-        Ok(config::build(self.source, self.settings, login, mountpoint))
+        config::build(self.source, self.settings, login, mountpoint)
     }
 }

@@ -9,7 +9,7 @@ use super::{FsError, FtpFs, Looked};
 use crate::ftp::RemotePath;
 use crate::ftp::listing::{Entry, EntryKind};
 use crate::remote::{ErrorKind, RemoteError};
-use crate::writeback::{UNKNOWN_MODE, UNTOLD_MODE};
+use crate::writeback::{NameUse, UNKNOWN_MODE, UNTOLD_MODE};
 
 /// A listing that decides what a refusal meant, or whether a name is free, is at most this old.
 pub(super) const FRESH: Duration = Duration::from_secs(1);
@@ -115,6 +115,7 @@ impl FtpFs {
         }
         self.nameless(file.as_ref());
         self.supersede(&path);
+        self.writing.journal.forget(&path);
         self.gone(ino, &path);
         Ok(())
     }
@@ -151,15 +152,23 @@ impl FtpFs {
         let path = self.path(parent)?.join(name)?;
         // Nobody but a commit of ours may use these: they are hidden, and removed when found.
         let ours = self.temporary.is_ours(name);
-        if ours
-            || !self
-                .remote
-                .keeps_name(name, &self.temporary.beside(&path))?
-        {
+        if ours || !self.keeps_name(name, &self.temporary.beside(&path))? {
             Err(FsError::Errno(libc::EINVAL))
         } else {
             Ok(path)
         }
+    }
+
+    /// [`Remote::keeps_name`](crate::remote::Remote::keeps_name), with the trial in the journal.
+    fn keeps_name(&self, name: &[u8], free: &RemotePath) -> Result<bool, FsError> {
+        let plain = name.iter().all(|byte| (b' '..=b'~').contains(byte));
+        if plain && !name.ends_with(b" ") {
+            return Ok(self.remote.keeps_name(name, free)?);
+        }
+        self.writing.journal.begins(free, NameUse::Trial);
+        let keeps = self.remote.keeps_name(name, free)?;
+        self.writing.journal.ends(free);
+        Ok(keeps)
     }
 
     /// Some servers (pyftpdlib) list a symbolic link as what it points to: the listing, as it is now, has

@@ -44,7 +44,7 @@ use crate::cache::{BlockCache, ListingCache, ReadContext};
 use crate::ftp::RemotePath;
 use crate::remote::{Remote, TemporaryNames};
 use crate::workers::Workers;
-use crate::writeback::{StagingArea, UNKNOWN_MODE, WriteContext};
+use crate::writeback::{Journal, StagingArea, UNKNOWN_MODE, WriteContext};
 use directory::Snapshot;
 use inode::InodeTable;
 use moves::Moves;
@@ -99,11 +99,12 @@ impl std::fmt::Debug for TellAttributes {
 
 impl FtpFs {
     /// The root directory of the mount is `root` on the server. Background work (reading ahead,
-    /// uploads, late commits) runs on `workers`. Does not touch the network.
+    /// uploads, late commits) runs on `workers`. What the server does not take is kept in `journal`. Does not touch the network.
     pub fn new(
         remote: Arc<Remote>,
         root: RemotePath,
         config: FsConfig,
+        journal: Arc<Journal>,
         workers: Arc<Workers>,
     ) -> Arc<Self> {
         let temporary = Arc::new(TemporaryNames::new(config.mount_id));
@@ -121,6 +122,7 @@ impl FtpFs {
             area: StagingArea::new(config.staging.directory.clone()),
             policy: config.upload,
             temporary: Arc::clone(&temporary),
+            journal,
             strict: config.strict,
             new_file_mode: AtomicU32::new(UNKNOWN_MODE),
         };

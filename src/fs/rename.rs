@@ -115,7 +115,7 @@ impl FtpFs {
     ) -> Result<(), FsError> {
         let backup = replaces.then(|| self.temporary.beside(to));
         let rename = || {
-            let renamed = self.remote.rename(from, to, backup.as_ref());
+            let renamed = self.writing.rename(from, to, backup.as_ref());
             renamed.map_err(|error| self.explain_rename(error, from, to))
         };
         let (writer, replaced) = (

@@ -63,6 +63,10 @@ impl FtpFs {
         let (tell, hear) = mpsc::channel();
         waiting.sort_by(|a, b| a.0.cmp(&b.0));
         let paths: Vec<RemotePath> = waiting.iter().map(|(path, _)| path.clone()).collect();
+        let writers: Vec<_> = waiting
+            .iter()
+            .map(|(path, unstored)| (path.clone(), unstored.writer()))
+            .collect();
         let fs = Arc::clone(self);
         let storing = std::thread::Builder::new()
             .name("ftpfs-drain".into())
@@ -108,10 +112,25 @@ impl FtpFs {
             }
         }
         let late = format!("the server did not take it within {} s", patience.as_secs());
+        for (path, writer) in writers {
+            if left.contains(&path) {
+                writer.keep_unfinished(&late);
+            }
+        }
         report
             .failed
             .extend(left.into_iter().map(|path| (path, late.clone())));
         report
+    }
+
+    /// There is no time to bring anything to the server any more: what is dirty is kept here. Does not
+    /// wait for the network.
+    pub fn keep_dirty(&self, reason: &str) {
+        for file in self.open_files() {
+            if let Some(writer) = file.writer() {
+                writer.keep_unfinished(reason);
+            }
+        }
     }
 
     pub(super) fn start_tidying(self: &Arc<Self>) {
@@ -175,6 +194,15 @@ enum Unstored {
     Open(Arc<OpenFile>, Arc<FileWriter>),
     /// Its last commit failed.
     Closed(Unsaved),
+}
+
+impl Unstored {
+    fn writer(&self) -> Arc<FileWriter> {
+        match self {
+            Self::Open(_, writer) => Arc::clone(writer),
+            Self::Closed(unsaved) => Arc::clone(&unsaved.writer),
+        }
+    }
 }
 
 impl Reclaim for FtpFs {

@@ -2,31 +2,22 @@
 //!
 //! Its program was told of the failure and may have written the file anew since, through this mount or
 //! not. So a copy is forgotten when its name gets another content here, and stored at the end only if
-//! the server has what it had after the failure.
+//! the server has what it had after the failure. What outlives the process is the journal's: it goes only
+//! when the server has a newer content, or the name is deleted.
 
 use std::sync::Arc;
 
 use super::open_file::OpenFile;
 use super::{FsError, FtpFs};
 use crate::ftp::RemotePath;
-use crate::remote::{ErrorKind, FileVersion};
-use crate::writeback::{FileWriter, WriteError};
+use crate::writeback::{FileWriter, Left, WriteError};
 
 /// A writer whose last commit failed after the last close.
 #[derive(Debug)]
 pub(super) struct Unsaved {
     pub(super) path: RemotePath,
-    writer: Arc<FileWriter>,
+    pub(super) writer: Arc<FileWriter>,
     left: Left,
-}
-
-/// What the server had under the name when the commit had failed.
-#[derive(Debug, Clone, Copy)]
-enum Left {
-    Nothing,
-    File(FileVersion),
-    /// It could not be asked.
-    Unknown,
 }
 
 impl FtpFs {
@@ -39,7 +30,7 @@ impl FtpFs {
         if let Some(dir) = path.parent() {
             self.listings.expire(&dir);
         }
-        let left = self.what_is_left(&path);
+        let left = writer.learn_left();
         let mut files = self.files.lock();
         let state = file.state.lock();
         let renewed = state.writable > 0 || state.writer.is_some() || state.nameless;
@@ -100,6 +91,7 @@ impl FtpFs {
     /// What is at or below `from` is at `to` now.
     pub(super) fn unsaved_follow(&self, from: &RemotePath, to: &RemotePath) {
         self.supersede(to);
+        self.writing.journal.moved(from, to);
         for unsaved in &mut self.files.lock().unsaved {
             if let Some(path) = unsaved.path.moved(from, to) {
                 unsaved.writer.set_path(path.clone());
@@ -110,31 +102,11 @@ impl FtpFs {
 
     /// The last try. May wait.
     pub(super) fn store_unsaved(&self, unsaved: &Unsaved) -> Result<(), FsError> {
-        let same = match (unsaved.left, self.what_is_left(&unsaved.path)) {
-            (Left::File(before), Left::File(now)) => before.agrees_with(now),
-            (Left::Nothing | Left::Unknown, Left::Nothing) => true,
-            // Nothing of it counts: this is where an upload that never got on ends.
-            (Left::Unknown, Left::File(now)) => now.size == 0,
-            _ => false,
-        };
-        if !same {
+        let now = Left::ask(&self.remote, &unsaved.path);
+        if !unsaved.left.is_still(now) {
             return Err(WriteError::Conflict.into());
         }
         unsaved.writer.commit()?;
         Ok(())
-    }
-
-    fn what_is_left(&self, path: &RemotePath) -> Left {
-        match self.remote.version(path) {
-            Ok(version) => Left::File(version),
-            Err(error) if error.kind() == ErrorKind::NotFound => Left::Nothing,
-            Err(error) if error.kind() == ErrorKind::Refused => {
-                match self.find(path, super::change::FRESH) {
-                    Ok(None) => Left::Nothing,
-                    _ => Left::Unknown,
-                }
-            }
-            Err(_) => Left::Unknown,
-        }
     }
 }

@@ -156,9 +156,10 @@ impl Filesystem for FuseAdapter {
             modified: mtime.map(time_change),
         };
         let call = Call::on("setattr", request, ino.0);
-        self.dispatch.work_after_upload(call, reply, move |fs, call| {
-            fs.setattr(call.ino, new).map(Attributes)
-        });
+        self.dispatch
+            .work_after_upload(call, reply, move |fs, call| {
+                fs.setattr(call.ino, new).map(Attributes)
+            });
     }
 
     fn readlink(&self, request: &Request, ino: INodeNo, reply: ReplyData) {
@@ -254,10 +255,11 @@ impl Filesystem for FuseAdapter {
         };
         let call = Call::named("rename", request, parent.0, name.as_bytes());
         let new_name = new_name.as_bytes().to_vec();
-        self.dispatch.work_after_upload(call, reply, move |fs, call| {
-            fs.rename(call.ino, &call.name, new_parent.0, &new_name, no_replace)
-                .map(|()| Done)
-        });
+        self.dispatch
+            .work_after_upload(call, reply, move |fs, call| {
+                fs.rename(call.ino, &call.name, new_parent.0, &new_name, no_replace)
+                    .map(|()| Done)
+            });
     }
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {

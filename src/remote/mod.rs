@@ -15,9 +15,12 @@ mod patch;
 mod namespace;
 mod names;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
 
 pub use download::Download;
 pub use error::{ErrorKind, RemoteError};
@@ -71,6 +74,8 @@ pub struct Remote {
     begun: Instant,
     slots: slot::Slots,
     unsettled: settle::Unsettled,
+    /// Backups that could not be deleted.
+    left_behind: Mutex<BTreeSet<RemotePath>>,
 }
 
 impl Remote {
@@ -99,6 +104,7 @@ impl Remote {
             begun: Instant::now(),
             slots: slot::Slots::default(),
             unsettled: settle::Unsettled::default(),
+            left_behind: Mutex::default(),
         })
     }
 

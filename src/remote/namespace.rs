@@ -99,6 +99,11 @@ impl Remote {
         Ok(())
     }
 
+    /// Whether this backup of a rename that succeeded could not be deleted.
+    pub fn is_left_behind(&self, backup: &RemotePath) -> bool {
+        self.left_behind.lock().contains(backup)
+    }
+
     /// Old one aside, new one in its place, old one away.
     fn rename_around(
         &self,
@@ -116,6 +121,7 @@ impl Remote {
         }
         if let Err(left) = self.remove_file(backup) {
             log::warn!("the replaced content of {to} stays behind as {backup}: {left}");
+            self.left_behind.lock().insert(backup.clone());
         }
         Ok(())
     }

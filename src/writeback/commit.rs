@@ -85,12 +85,20 @@ impl FileWriter {
                     attempt += 1;
                 }
                 Err(error) => {
+                    let kept = self.keep_after(&error);
                     self.remove_temporary(&mut stream);
+                    if kept && error.is_from_server_that_answers() {
+                        self.learn_left();
+                    }
                     self.state.lock().committing = false;
                     return Err(error);
                 }
             }
         };
+        if committed.is_some() {
+            let path = self.state.lock().path.clone();
+            self.context.journal.forget(&path);
+        }
         let result = then(committed.as_ref());
         self.state.lock().committing = false;
         Ok((committed, result))
@@ -338,8 +346,8 @@ impl FileWriter {
             .base
             .map(|_| self.context.temporary.beside(&snapshot.path));
         self.context
-            .remote
             .rename(&temporary, &snapshot.path, backup.as_ref())?;
+        self.context.journal.ends(&temporary);
         stream.temporary = None;
         Ok(())
     }

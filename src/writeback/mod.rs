@@ -6,15 +6,29 @@ mod writer;
 mod commit;
 mod patch;
 mod send;
+mod left;
+mod sidecar;
+mod in_use;
+mod place;
+mod journal;
+mod keep;
+mod recover;
+mod leftovers;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
+pub use in_use::NameUse;
+pub use journal::Journal;
+pub use left::Left;
+pub use place::{JournalConfig, JournalError, Kept, all_kept};
 pub use ranges::ByteRanges;
+pub use recover::RecoverError;
 pub use staging::{StagedBytes, StagingArea};
 pub use writer::{Committed, FileWriter, Still, WriteError, WriteRead};
 
-use crate::remote::{Remote, TemporaryNames};
+use crate::ftp::RemotePath;
+use crate::remote::{Remote, RemoteError, TemporaryNames};
 use crate::workers::Workers;
 
 /// How the content of a file reaches the server.
@@ -43,11 +57,36 @@ pub struct WriteContext {
     pub policy: UploadPolicy,
     /// Names for uploads that are renamed when they are complete.
     pub temporary: Arc<TemporaryNames>,
+    /// Keeps what the server does not take.
+    pub journal: Arc<Journal>,
     /// chmod and utimes that the server cannot do are errors.
     pub strict: bool,
     /// The mode that the server gives to new files, learned from the first one; [`UNKNOWN_MODE`] before,
     /// [`UNTOLD_MODE`] where listings tell none.
     pub new_file_mode: AtomicU32,
+}
+
+impl WriteContext {
+    /// [`Remote::rename`], with the backup in the journal as long as it may be on the server.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn rename(
+        &self,
+        from: &RemotePath,
+        to: &RemotePath,
+        backup: Option<&RemotePath>,
+    ) -> Result<(), RemoteError> {
+        let Some(name) = backup else {
+            return self.remote.rename(from, to, None);
+        };
+        self.journal.begins(name, NameUse::Backup(to.clone()));
+        self.remote.rename(from, to, backup)?;
+        if !self.remote.is_left_behind(name) {
+            self.journal.ends(name);
+        }
+        Ok(())
+    }
 }
 
 /// No mode has been learned yet.

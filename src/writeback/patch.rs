@@ -1,8 +1,8 @@
 //! Which way a commit goes, and the way of a few ranges into a large file.
 
-use super::WriteError;
 use super::commit::{Snapshot, Way};
 use super::writer::{FileWriter, State, Stream};
+use super::{NameUse, WriteError};
 use crate::remote::{FileVersion, Upload, UploadMode};
 
 /// What a range costs beside its bytes: three round trips and a slow start, as bytes that a
@@ -56,7 +56,11 @@ impl FileWriter {
             return self.store_whole(stream, snapshot);
         };
         self.give_up(stream);
-        if !remote.patches_in_place(&self.context.temporary.beside(&snapshot.path)) {
+        let scratch = self.context.temporary.beside(&snapshot.path);
+        self.context.journal.begins(&scratch, NameUse::Upload);
+        let patches = remote.patches_in_place(&scratch);
+        self.context.journal.ends(&scratch);
+        if !patches {
             return self.store_whole(stream, snapshot);
         }
         self.check_base(&snapshot.path, Some(base))?;

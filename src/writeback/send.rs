@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::writer::{FileWriter, OWNER_WRITES, Sending, State, Stream};
-use super::{UploadPolicy, WriteError};
+use super::{NameUse, UploadPolicy, WriteError};
 use crate::ftp::RemotePath;
 use crate::remote::{Download, ErrorKind, RemoteError, Upload, UploadMode, UploadSlot};
 
@@ -98,6 +98,7 @@ impl FileWriter {
             let name = kept
                 .filter(|kept| kept.parent() == path.parent())
                 .unwrap_or_else(|| self.context.temporary.beside(&path));
+            self.context.journal.begins(&name, NameUse::Upload);
             stream.temporary = Some(name.clone());
             match self.open_at(&name, slot) {
                 Ok(upload) => Sending {
@@ -106,6 +107,7 @@ impl FileWriter {
                 },
                 Err(error) if refuses_the_name(&error) && self.may_go_in_place() => {
                     log::info!("{path}: {error}; storing it in place instead of {name}");
+                    self.context.journal.ends(&name);
                     stream.temporary = None;
                     self.in_place(&path, self.context.remote.upload_slot()?)?
                 }
@@ -287,8 +289,10 @@ impl FileWriter {
     pub(super) fn remove_temporary(&self, stream: &mut Stream) {
         if let Some(name) = stream.temporary.take() {
             match self.context.remote.remove_file(&name) {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Ok(()) => self.context.journal.ends(&name),
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    self.context.journal.ends(&name);
+                }
                 Err(error) => {
                     log::warn!("{name} is left on the server: {error}");
                     // The next commit of this file uses it again.

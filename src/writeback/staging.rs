@@ -3,7 +3,7 @@
 use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -37,6 +37,11 @@ impl StagingArea {
             .mode(0o700)
             .create(&self.directory)?;
         tempfile::tempfile_in(&self.directory)
+    }
+
+    /// Where larger files are.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     fn reserve_memory(&self) -> bool {
@@ -79,6 +84,14 @@ impl StagingFile {
             area: Arc::clone(area),
             content,
         })
+    }
+
+    /// A file that is there already.
+    pub(super) fn existing(area: &Arc<StagingArea>, file: File) -> Self {
+        Self {
+            area: Arc::clone(area),
+            content: Content::Disk(Arc::new(file)),
+        }
     }
 
     /// Writes all of `data` at `offset`.
@@ -135,6 +148,15 @@ impl StagingFile {
                 copy[..end - start].copy_from_slice(&bytes[start..end]);
                 StagedBytes::Memory(copy)
             }
+        }
+    }
+
+    /// All of it, for who has to read it without the lock that guards this file. What is written from now on
+    /// is seen in a file on disk, and not in one in memory.
+    pub(super) fn content(&self) -> StagedContent {
+        match &self.content {
+            Content::Memory(bytes) => StagedContent::Memory(bytes.clone()),
+            Content::Disk(file) => StagedContent::Disk(Arc::clone(file)),
         }
     }
 
@@ -203,6 +225,30 @@ impl StagedBytes {
                     }
                 }
                 Ok(bytes)
+            }
+        }
+    }
+}
+
+/// A staging file at a moment.
+#[derive(Debug)]
+pub(super) enum StagedContent {
+    /// Copied from memory.
+    Memory(Vec<u8>),
+    /// The file itself.
+    Disk(Arc<File>),
+}
+
+impl StagedContent {
+    /// As read(2): 0 at the end.
+    pub(super) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        match self {
+            Self::Disk(file) => file.read_at(buffer, offset),
+            Self::Memory(bytes) => {
+                let rest = bytes.get(index(offset)..).unwrap_or_default();
+                let count = rest.len().min(buffer.len());
+                buffer[..count].copy_from_slice(&rest[..count]);
+                Ok(count)
             }
         }
     }

@@ -153,7 +153,7 @@ pub(super) struct Sending {
 }
 
 impl FileWriter {
-    fn with(
+    pub(super) fn with(
         context: Arc<WriteContext>,
         path: RemotePath,
         base: Option<FileVersion>,

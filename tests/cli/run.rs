@@ -48,6 +48,7 @@ impl Ftpfs {
         command
             .env("HOME", home.path())
             .env_remove("XDG_CACHE_HOME")
+            .env_remove("XDG_STATE_HOME")
             .env_remove("FTPFS_PASSWORD")
             .env_remove("RUST_LOG");
         Self {

@@ -9,6 +9,7 @@ fn help_and_version_go_to_standard_output() {
             "--help",
             &[
                 "Usage: ftpfs [OPTIONS] SOURCE MOUNTPOINT",
+                "--recover",
                 "--cache-timeout",
                 "FTPFS_PASSWORD",
                 "Exit status",
@@ -42,6 +43,10 @@ fn command_lines_that_cannot_be_meant() {
     for (args, parts) in [
         (&[][..], &["a source and a mountpoint are needed"][..]),
         (&["ftp://h/"], &["a source and a mountpoint are needed"]),
+        (
+            &["--recover", "ftp://h/", "m"],
+            &["--recover mounts nothing"],
+        ),
         (
             &["ftp://h/", "m", "n"],
             &["more than a source and a mountpoint"],
@@ -99,6 +104,27 @@ fn command_lines_that_cannot_be_meant() {
     ] {
         Ftpfs::new().args(args).fails(1, parts);
     }
+}
+
+#[test]
+fn where_nothing_is_kept_nothing_is_recovered() {
+    for args in [&["--recover"][..], &["--recover", "ftp://127.0.0.1:1/x"]] {
+        let done = Ftpfs::new().args(args).run();
+        assert_eq!((done.code, done.stderr.as_str()), (Some(0), ""), "{args:?}");
+        assert!(
+            done.stdout.starts_with("nothing is kept"),
+            "{}",
+            done.stdout
+        );
+    }
+}
+
+#[test]
+fn a_typed_staging_folder_has_to_be_usable() {
+    Ftpfs::new()
+        .args(["-o", "staging_dir=/proc/nowhere"])
+        .mount("ftp://127.0.0.1:1/")
+        .fails(1, &["/proc/nowhere: cannot be the staging_dir"]);
 }
 
 #[test]

@@ -85,6 +85,21 @@ impl Ground {
         self.mount = Some(Mounted::new(&self.url, &[OPTIONS, options].concat()));
     }
 
+    /// Mounts it with a home that outlives the mount.
+    pub(crate) fn mount_at_home(&mut self, home: &Path) {
+        self.mount = Some(Mounted::at_home(home, &self.url, OPTIONS));
+    }
+
+    /// The mount, from now on the caller's.
+    pub(crate) fn take_mount(&mut self) -> Mounted {
+        self.mount.take().unwrap()
+    }
+
+    /// The address of the folder behind the proxy.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     pub(crate) fn mounted(&self) -> &Mounted {
         self.mount.as_ref().unwrap()
     }

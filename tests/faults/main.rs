@@ -9,6 +9,7 @@
 
 mod cell;
 mod client;
+mod kept;
 mod operation;
 mod outage;
 mod proxy;
@@ -44,7 +45,7 @@ impl Site {
 }
 
 fn main() -> ExitCode {
-    if let Some(code) = cell::helper() {
+    if let Some(code) = cell::helper().or_else(kept::helper) {
         return code;
     }
     let mut arguments = Arguments::from_args();
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
     let site = Arc::new(Site::default());
     let mut trials = proxy::trials(&site);
     trials.extend(special::trials(&site));
+    trials.extend(kept::trials(&site));
     trials.extend(table::trials(&site));
     libtest_mimic::run(&arguments, trials).exit_code()
 }

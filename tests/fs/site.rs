@@ -14,6 +14,7 @@ use ftpfs::net::AddressFamily;
 use ftpfs::pool::PoolConfig;
 use ftpfs::remote::Remote;
 use ftpfs::workers::Workers;
+use ftpfs::writeback::Journal;
 
 use crate::caller::Caller;
 use crate::support::scripted::Scripted;
@@ -211,6 +212,7 @@ fn mounted(
         Arc::clone(remote),
         root,
         config,
+        Journal::none(),
         Arc::clone(workers),
     ))
 }

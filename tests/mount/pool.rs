@@ -101,7 +101,9 @@ fn inodes_of(pid: u32) -> BTreeSet<String> {
 /// Control connections that a process has to the server now. Not from the table of all sockets: it has
 /// tens of thousands of dead ones, and what is to be counted is over before it has been read.
 fn connections(pid: u32, port: u16) -> usize {
-    let raw = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    let raw = i32::try_from(pid)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw);
     let process = raw.and_then(|raw| pidfd_open(raw, PidfdFlags::empty()).ok());
     let Some(process) = process else { return 0 };
     let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else {

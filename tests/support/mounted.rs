@@ -59,6 +59,15 @@ impl Mounted {
         Mounted::run(url, options, |_| {})
     }
 
+    /// Like [`Mounted::new`], with a home of the caller's: what one mount keeps another finds.
+    #[track_caller]
+    pub fn at_home(home: &Path, url: &str, options: &[&str]) -> Mounted {
+        let mounted = Mounted::run(url, options, |command| {
+            command.env("HOME", home);
+        });
+        mounted.unwrap_or_else(|refused| panic!("{:?}: {}", refused.code, refused.log))
+    }
+
     /// Like [`Mounted::try_new`]; `prepare` may add arguments and variables to the command.
     #[track_caller]
     pub fn run(
@@ -128,7 +137,7 @@ impl Mounted {
         self.path.join(path)
     }
 
-    /// The home of the program: caches and journals are below it. It lives as long as the mount.
+    /// The home of the program, if it has one of its own: caches and journals are below it. It lives as long as the mount.
     pub fn home(&self) -> PathBuf {
         self.path.with_file_name("home")
     }
@@ -136,6 +145,11 @@ impl Mounted {
     /// What the program has printed so far.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// Where that is; the file goes with the mount.
+    pub fn log_path(&self) -> &Path {
+        &self.log
     }
 
     /// The process that serves the mount.
@@ -194,7 +208,7 @@ impl Mounted {
     }
 
     /// Whether the program ends within `limit`; reaps it.
-    fn has_ended(&mut self, limit: Duration) -> bool {
+    pub fn has_ended(&mut self, limit: Duration) -> bool {
         if self.ended.is_none() {
             let child = &mut self.child;
             let ended = &mut self.ended;

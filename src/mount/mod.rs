@@ -1,5 +1,8 @@
 //! Composition root: wires the rooms bottom-up and runs until unmounted.
 
+mod keeping;
+mod recover;
+
 use std::fmt;
 use std::io;
 use std::os::fd::AsFd;
@@ -7,12 +10,15 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use recover::{list_kept, recover};
+
 use crate::fs::{FsConfig, FtpFs};
 use crate::ftp::{LoginConfig, RemotePath, printable};
-use crate::fuse::{self, Ended, SessionConfig};
+use crate::fuse::{self, SessionConfig};
 use crate::pool::PoolConfig;
 use crate::remote::{ErrorKind, Remote, RemoteError};
 use crate::workers::Workers;
+use crate::writeback::JournalConfig;
 
 /// Everything that the command line decides: the sum of what the rooms want to know.
 #[derive(Debug, Clone)]
@@ -25,6 +31,8 @@ pub struct MountConfig {
     pub pool: PoolConfig,
     /// The file system.
     pub fs: FsConfig,
+    /// Where what the server does not take is kept.
+    pub journal: JournalConfig,
     /// The mount.
     pub session: SessionConfig,
     /// Mount first, connect at the first access.
@@ -128,15 +136,29 @@ impl fmt::Display for Failure {
 ///
 /// # Errors
 /// What prevented the mount, or what could not be stored at its end ([`Status::NotStored`]).
-pub fn run(config: MountConfig, mounted: impl FnOnce() -> io::Result<()>) -> Result<(), Failure> {
+pub fn run(config: &MountConfig, mounted: impl FnOnce() -> io::Result<()>) -> Result<(), Failure> {
     // Threads inherit this from the one that starts them.
     fuse::block_signals().map_err(|e| Failure::system(format!("cannot hold signals: {e}")))?;
     let workers = Workers::start(2 * config.pool.max_connections + 4)
         .map_err(|e| Failure::system(format!("cannot start threads: {e}")))?;
-    let (remote, root) = interruptible(|| connect(&config))?;
-    let fs = FtpFs::new(Arc::clone(&remote), root, config.fs, Arc::clone(&workers));
-    let session = fuse::mount(Arc::clone(&fs), Arc::clone(&workers), &config.session)
-        .map_err(|error| Failure::system(error.to_string()))?;
+    let (remote, root) = interruptible(|| connect(config))?;
+    let journal = keeping::open(config)?;
+    let fs = FtpFs::new(
+        Arc::clone(&remote),
+        root,
+        config.fs.clone(),
+        Arc::clone(&journal),
+        Arc::clone(&workers),
+    );
+    let session =
+        fuse::mount(Arc::clone(&fs), Arc::clone(&workers), &config.session).map_err(|error| {
+            journal.close();
+            Failure::system(error.to_string())
+        })?;
+    let earlier = keeping::earlier(&journal);
+    if let Some(earlier) = earlier.as_ref().filter(|_| !config.foreground) {
+        keeping::tell_terminal(earlier);
+    }
     if let Err(error) = mounted() {
         // Nobody knows of this mount, so nobody would unmount it: it goes as if told to.
         log::error!("nobody waits for this mount any more: {error}");
@@ -147,6 +169,10 @@ pub fn run(config: MountConfig, mounted: impl FnOnce() -> io::Result<()>) -> Res
         config.session.source,
         config.session.mountpoint.display()
     );
+    if let Some(earlier) = earlier {
+        log::warn!("{earlier}");
+    }
+    keeping::clean(&journal, config, &remote, &workers);
     let ended = session.run(&mut || {
         log::info!("SIGHUP: caches are dropped, a refused password may be tried again");
         fs.drop_caches();
@@ -157,9 +183,13 @@ pub fn run(config: MountConfig, mounted: impl FnOnce() -> io::Result<()>) -> Res
         config.session.mountpoint.display(),
         ended.reason
     );
-    let outcome = outcome(&ended);
+    if ended.drain.is_none() {
+        fs.keep_dirty("ended by a second signal");
+    }
+    let outcome = keeping::outcome(&ended, &journal);
     remote.close();
     workers.close();
+    journal.close();
     outcome
 }
 
@@ -190,30 +220,6 @@ fn raise_end() {
     if let Err(error) = rustix::process::kill_process(own, rustix::process::Signal::TERM) {
         log::error!("cannot end: {error}");
     }
-}
-
-/// Whether everything is on the server.
-fn outcome(ended: &Ended) -> Result<(), Failure> {
-    let Some(drain) = &ended.drain else {
-        return Err(Failure::new(
-            Status::NotStored,
-            "ended by a second signal, without waiting for the last uploads; files that were open may be incomplete on the server",
-        ));
-    };
-    let Some((path, reason)) = drain.failed.first() else {
-        return Ok(());
-    };
-    for (path, reason) in &drain.failed {
-        log::error!("{path} could not be stored: {reason}");
-    }
-    let others = match drain.failed.len() - 1 {
-        0 => String::new(),
-        count => format!(" (and {count} more files, see the log)"),
-    };
-    Err(Failure::new(
-        Status::NotStored,
-        format!("unmounted, but {path} could not be stored: {reason}{others}"),
-    ))
 }
 
 /// The server, and the folder on it that is to be mounted.

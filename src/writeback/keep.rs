@@ -1,0 +1,120 @@
+//! How a `FileWriter` hands its content to the journal, and is made from what the journal has.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::sidecar::Sidecar;
+use super::staging::StagingFile;
+use super::writer::{FileWriter, State};
+use super::{ByteRanges, Left, WriteContext, WriteError};
+
+impl FileWriter {
+    /// A commit has failed for good. Returns whether the content is kept.
+    pub(super) fn keep_after(&self, error: &WriteError) -> bool {
+        let dirty = self.state.lock().is_content_dirty();
+        dirty && self.keep(&error.to_string())
+    }
+
+    /// The end comes before the content is on the server: it is kept. Does not wait for the network.
+    pub fn keep_unfinished(&self, reason: &str) {
+        let unfinished = {
+            let state = self.state.lock();
+            state.committing || state.is_content_dirty()
+        };
+        if unfinished {
+            let _kept = self.keep(reason);
+        }
+    }
+
+    /// Asks the server what it has after a failure, for the copy that is kept. May wait.
+    pub fn learn_left(&self) -> Left {
+        let path = self.state.lock().path.clone();
+        let left = Left::ask(&self.context.remote, &path);
+        self.context.journal.learn_left(&path, left);
+        left
+    }
+
+    fn keep(&self, reason: &str) -> bool {
+        let (sidecar, content) = {
+            let state = self.state.lock();
+            if state.discarded || self.is_doomed() {
+                return false;
+            }
+            (state.sidecar(reason), state.staging.content())
+        };
+        let (path, size) = (sidecar.path.clone(), sidecar.size);
+        let journal = &self.context.journal;
+        let kept = journal.keep(sidecar, &content, self.context.area.directory());
+        match &kept {
+            Ok(None) => {}
+            Ok(Some((_, false))) => log::info!("{path}: not stored: {reason}; it is kept already"),
+            Ok(Some((copy, true))) => log::error!(
+                "{path}: not stored: {reason}; {size} bytes are kept in {}; `{}` uploads them once it is unmounted",
+                copy.display(),
+                journal.command()
+            ),
+            Err(error) => log::error!("{path}: not stored: {reason}; and not kept here: {error}"),
+        }
+        matches!(kept, Ok(Some(_)))
+    }
+
+    /// A writer that has just failed, as it was then: its content is in `file`.
+    pub(super) fn resumed(
+        context: Arc<WriteContext>,
+        sidecar: &Sidecar,
+        file: File,
+    ) -> Result<Arc<Self>, WriteError> {
+        // Where it was cut by who went on writing, no more is known.
+        let size = sidecar.size.min(file.metadata()?.len());
+        let mut staged = sidecar.staged.clone();
+        staged.truncate(size);
+        let staging = StagingFile::existing(&context.area, file);
+        let writer = Self::with(context, sidecar.path.clone(), sidecar.base, sidecar.mode)?;
+        {
+            let mut state = writer.state.lock();
+            state.staging = staging;
+            state.staged = staged.clone();
+            state.dirty = staged;
+            state.size = size;
+            state.base_valid = sidecar.base_valid.min(size);
+            state.resized = sidecar.resized || size < sidecar.size;
+            state.set_modified = sidecar.set_modified;
+            state.touched = true;
+        }
+        Ok(writer)
+    }
+}
+
+impl WriteError {
+    /// The server can be asked more.
+    pub(super) fn is_from_server_that_answers(&self) -> bool {
+        match self {
+            Self::Remote(error) => !error.kind().is_transient(),
+            _ => true,
+        }
+    }
+}
+
+impl State {
+    fn sidecar(&self, reason: &str) -> Sidecar {
+        let mut staged = ByteRanges::default();
+        for range in self.staged.iter().filter(|range| range.start < self.size) {
+            staged.insert(range.start..range.end.min(self.size));
+        }
+        Sidecar {
+            path: self.path.clone(),
+            size: self.size,
+            staged,
+            resized: self.resized,
+            base: self.base,
+            base_valid: self.base_valid,
+            mode: self.mode,
+            set_modified: self.set_modified,
+            when: SystemTime::now(),
+            left: Left::Unknown,
+            reason: reason.to_owned(),
+            data: None,
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! `Left`: what the server had under a name when a commit had failed, so that a later attempt overwrites
+//! nothing else.
+
+use crate::ftp::RemotePath;
+use crate::remote::{ErrorKind, FileVersion, Remote};
+
+/// What the server had after a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// No such file.
+    Nothing,
+    /// This one.
+    File(FileVersion),
+    /// It could not be asked.
+    Unknown,
+}
+
+impl Left {
+    /// Asks the server. May wait.
+    pub fn ask(remote: &Remote, path: &RemotePath) -> Self {
+        match remote.version(path) {
+            Ok(version) => Self::File(version),
+            Err(error) if error.kind() == ErrorKind::NotFound => Self::Nothing,
+            // A refusal without a reason: the listing knows.
+            Err(error) if error.kind() == ErrorKind::Refused => match remote.entry(path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => Self::Nothing,
+                _ => Self::Unknown,
+            },
+            Err(_) => Self::Unknown,
+        }
+    }
+
+    /// Whether the server still has that, now that it has `now`.
+    pub fn is_still(self, now: Self) -> bool {
+        match (self, now) {
+            (Self::File(before), Self::File(now)) => before.agrees_with(now),
+            (Self::Nothing | Self::Unknown, Self::Nothing) => true,
+            // Nothing of it counts: this is where an upload that never got on ends.
+            (Self::Unknown, Self::File(now)) => now.size == 0,
+            _ => false,
+        }
+    }
+}

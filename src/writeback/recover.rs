@@ -1,0 +1,139 @@
+//! Bringing to the server what was kept, unless somebody has changed it there since.
+
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use super::sidecar::Sidecar;
+use super::writer::FileWriter;
+use super::{Kept, Left, WriteContext, WriteError};
+use crate::remote::{Download, FileVersion};
+
+/// Bytes that are compared at a time.
+const PIECE: usize = 128 << 10;
+
+/// Why what is kept is not on the server. It stays kept.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// What is there now is not what was there when it could not be stored.
+    #[error("it changed on the server since; it was not overwritten")]
+    Conflict,
+    /// It could not be stored this time either.
+    #[error("{0}")]
+    Write(WriteError),
+}
+
+impl<E: Into<WriteError>> From<E> for RecoverError {
+    fn from(error: E) -> Self {
+        match error.into() {
+            WriteError::Conflict => Self::Conflict,
+            other => Self::Write(other),
+        }
+    }
+}
+
+impl Kept {
+    /// Brings it to the server. May wait.
+    ///
+    /// # Errors
+    /// Why the server does not have it.
+    pub fn store(&self, context: &Arc<WriteContext>) -> Result<(), RecoverError> {
+        let sidecar = &self.sidecar;
+        let file = File::options().read(true).write(true).open(self.copy())?;
+        let now = match Left::ask(&context.remote, &sidecar.path) {
+            // The reason is to be told.
+            Left::Unknown => Left::File(context.remote.version(&sidecar.path)?),
+            now => now,
+        };
+        let is_part = sidecar.base_valid > 0;
+        let arrived = match now {
+            // The commit compares it with what was edited.
+            _ if is_part && sidecar.left.is_still(now) => false,
+            Left::File(now) if is_part => self.has_arrived_in_part(context, &file, now)?,
+            _ if sidecar.left.is_still(now) => false,
+            Left::File(now) if sidecar.left == Left::Unknown => {
+                let untouched = sidecar.base.is_some_and(|base| base.agrees_with(now));
+                let begun = !untouched && self.is_begun(context, &file, now)?;
+                if !untouched && !begun {
+                    return Err(RecoverError::Conflict);
+                }
+                false
+            }
+            _ => return Err(RecoverError::Conflict),
+        };
+        let mut sidecar = sidecar.clone();
+        if let Left::File(now) = now
+            && (arrived || !is_part)
+        {
+            sidecar.base = Some(now);
+        }
+        let is_new = !is_part && now == Left::Nothing;
+        if is_new {
+            sidecar.base = None;
+        }
+        let writer = FileWriter::resumed(Arc::clone(context), &sidecar, file)?;
+        writer.state.lock().mode_pending = is_new && sidecar.mode.is_some();
+        writer.commit()?;
+        Ok(())
+    }
+
+    /// An append of which a part has arrived, and nothing else has happened to the end of the file. It is made
+    /// whole by sending the file anew.
+    fn has_arrived_in_part(
+        &self,
+        context: &Arc<WriteContext>,
+        file: &File,
+        now: FileVersion,
+    ) -> Result<bool, RecoverError> {
+        let Sidecar {
+            base, base_valid, ..
+        } = self.sidecar;
+        let Some(base) = base.filter(|base| base.size == base_valid && !self.sidecar.resized)
+        else {
+            return Ok(false);
+        };
+        let grown = base.size < now.size && now.size <= self.sidecar.size;
+        let only_appended = self.sidecar.staged.first() == Some(base.size);
+        if self.sidecar.left != Left::Unknown || !grown || !only_appended {
+            return Ok(false);
+        }
+        self.has(context, file, base.size..now.size, now)
+    }
+
+    /// What the server has is the beginning of this: an upload that was cut.
+    fn is_begun(
+        &self,
+        context: &Arc<WriteContext>,
+        file: &File,
+        now: FileVersion,
+    ) -> Result<bool, RecoverError> {
+        Ok(now.size <= self.sidecar.size && self.has(context, file, 0..now.size, now)?)
+    }
+
+    /// Whether the server's bytes in `range` are those of `file`.
+    fn has(
+        &self,
+        context: &Arc<WriteContext>,
+        file: &File,
+        range: Range<u64>,
+        now: FileVersion,
+    ) -> Result<bool, RecoverError> {
+        let path = &self.sidecar.path;
+        let mut download = Download::open(&context.remote, path, range.start, Some(now))?;
+        let (mut theirs, mut ours) = (vec![0; PIECE], vec![0; PIECE]);
+        let mut at = range.start;
+        let mut same = true;
+        while same && at < range.end {
+            let count = download.read(&mut theirs)?;
+            if count == 0 {
+                break;
+            }
+            same = file.read_exact_at(&mut ours[..count], at).is_ok()
+                && theirs[..count] == ours[..count];
+            at += count as u64;
+        }
+        download.abandon();
+        Ok(same && at == range.end)
+    }
+}
