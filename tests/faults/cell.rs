@@ -86,8 +86,12 @@ impl Ground {
     }
 
     /// Mounts it with a home that outlives the mount.
-    pub(crate) fn mount_at_home(&mut self, home: &Path) {
-        self.mount = Some(Mounted::at_home(home, &self.url, OPTIONS));
+    pub(crate) fn mount_at_home(&mut self, home: &Path, options: &[&str]) {
+        self.mount = Some(Mounted::at_home(
+            home,
+            &self.url,
+            &[OPTIONS, options].concat(),
+        ));
     }
 
     /// The mount, from now on the caller's.

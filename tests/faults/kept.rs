@@ -35,6 +35,10 @@ const TESTS: &[(&str, Test)] = &[
     ("deleting_removes_it", deleting_removes_it),
     ("a_large_file_is_kept_once", a_large_file_is_kept_once),
     (
+        "what_is_staged_on_another_disk_stays_there",
+        on_another_disk,
+    ),
+    (
         "temporary_names_of_the_dead_are_removed",
         the_dead_are_cleaned,
     ),
@@ -149,7 +153,7 @@ impl Kept {
     fn new(server: &Server, name: &str) -> Self {
         let home = tempfile::tempdir().unwrap();
         let mut ground = Ground::new(server, name);
-        ground.mount_at_home(home.path());
+        ground.mount_at_home(home.path(), &[]);
         Self { ground, home }
     }
 
@@ -215,7 +219,7 @@ impl Kept {
     }
 
     fn mount_again(&mut self) {
-        self.ground.mount_at_home(self.home.path());
+        self.ground.mount_at_home(self.home.path(), &[]);
     }
 
     /// `ftpfs --recover` with these arguments: exit code, and all that it says.
@@ -264,8 +268,11 @@ impl Kept {
         assert_eq!(Operation::Overwrite.seen(&self.ground.there), Seen::Nothing);
     }
 
-    /// Until what the server had after the failure is noted.
+    /// Until the try that follows the last close has failed too, and what the server has is noted.
     fn settles(&self) {
+        poll::until(LIMIT, "the content is set aside", || {
+            self.ground.mounted().log().contains("ftpfs::fs::unsaved")
+        });
         let known = |note: &PathBuf| {
             let text = fs::read_to_string(note).unwrap_or_default();
             text.contains("left: ") && !text.contains("left: unknown")
@@ -466,6 +473,27 @@ fn a_large_file_is_kept_once(kept: &mut Kept) {
     kept.ground.proxy.heal();
     kept.is_recovered();
     assert!(fs::read(kept.there("victim")).unwrap() == expected);
+}
+
+fn on_another_disk(kept: &mut Kept) {
+    let staging = tempfile::tempdir_in("/dev/shm").unwrap();
+    assert_eq!(kept.ground.take_mount().unmount(), Some(0));
+    let option = format!("staging_dir={}", staging.path().display());
+    kept.ground.mount_at_home(kept.home.path(), &[&option]);
+    kept.ground
+        .proxy
+        .on(Verb::Stor)
+        .answer_at_end("452 Disk full.");
+    let error = kept.ground.run(Operation::CpInLarge, LIMIT).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::ENOSPC));
+    let staged = || fs::read_dir(staging.path()).unwrap().count();
+    assert_eq!((staged(), kept.files("data").len()), (1, 0));
+    assert_eq!(kept.files("kept").len(), 1);
+    kept.kill();
+    kept.ground.proxy.heal();
+    kept.is_recovered();
+    assert_eq!(staged(), 0);
+    assert_eq!(Operation::CpInLarge.seen(&kept.ground.there), Seen::All);
 }
 
 /// Begins to replace `victim`: the answer has it open, and its upload is on its way.
