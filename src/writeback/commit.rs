@@ -61,6 +61,7 @@ impl FileWriter {
         then: impl FnOnce(Option<&Committed>) -> R,
     ) -> Result<(Option<Committed>, R), WriteError> {
         let mut stream = self.take_stream();
+        self.forget_left();
         let mut attempt = 1;
         let committed = loop {
             match self.commit_once(&mut stream) {

@@ -35,6 +35,17 @@ impl FileWriter {
         left
     }
 
+    /// Another attempt begins: what the server had after the last one will not be so for long.
+    pub(super) fn forget_left(&self) {
+        let path = {
+            let state = self.state.lock();
+            state.is_dirty().then(|| state.path.clone())
+        };
+        if let Some(path) = path {
+            self.context.journal.learn_left(&path, Left::Unknown);
+        }
+    }
+
     fn keep(&self, reason: &str) -> bool {
         let (sidecar, content) = {
             let state = self.state.lock();
