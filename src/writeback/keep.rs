@@ -59,13 +59,13 @@ impl FileWriter {
         let kept = journal.keep(sidecar, &content, self.context.area.directory());
         match &kept {
             Ok(None) => {}
-            Ok(Some((_, false))) => log::info!("{path}: not stored: {reason}; it is kept already"),
+            Ok(Some((_, false))) => log::info!("{path}: {reason}; it is kept already"),
             Ok(Some((copy, true))) => log::error!(
-                "{path}: not stored: {reason}; {size} bytes are kept in {}; `{}` uploads them once it is unmounted",
+                "{path}: {reason}; {size} bytes are kept in {}; `{}` uploads them once it is unmounted",
                 copy.display(),
                 journal.command()
             ),
-            Err(error) => log::error!("{path}: not stored: {reason}; and not kept here: {error}"),
+            Err(error) => log::error!("{path}: {reason}; and it cannot be kept here: {error}"),
         }
         matches!(kept, Ok(Some(_)))
     }
