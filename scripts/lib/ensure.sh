@@ -11,6 +11,7 @@ FTPFS_SERVERS=$FTPFS_TARGET/servers
 FTPFS_TOOLS=$FTPFS_TARGET/tools
 PYFTPDLIB_VERSION=2.2.0
 FSX_VERSION=0.3.2
+CARGO_FUZZ_VERSION=0.13.2
 export DEBIAN_FRONTEND=noninteractive
 
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
@@ -121,6 +122,15 @@ install_fsx() {
 }
 
 ensure_fsx() { [ -x "$FTPFS_TOOLS/bin/fsx" ] || locked install_fsx; }
+
+install_cargo_fuzz() {
+  [ -x "$FTPFS_TOOLS/bin/cargo-fuzz" ] && return 0
+  say "installing cargo-fuzz $CARGO_FUZZ_VERSION from crates.io"
+  cargo install -q cargo-fuzz --version "$CARGO_FUZZ_VERSION" --locked --root "$FTPFS_TOOLS" 8>&- ||
+    die "cannot install cargo-fuzz"
+}
+
+ensure_cargo_fuzz() { [ -x "$FTPFS_TOOLS/bin/cargo-fuzz" ] || locked install_cargo_fuzz; }
 
 # A mount by a plain user needs fusermount3 and access to /dev/fuse.
 ensure_fuse() {

@@ -13,8 +13,11 @@ mod credentials;
 mod mountpoint;
 mod folders;
 mod config;
+#[doc(hidden)]
+pub mod readers;
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use self::args::{Parsed, Typed};
@@ -39,12 +42,21 @@ pub enum Wish {
 }
 
 /// A mount as ordered: everything the command line says, nothing asked or looked up yet.
-#[derive(Debug)]
 pub struct Order {
     source: Source,
     password: Option<Vec<u8>>,
     mountpoint: PathBuf,
     settings: Settings,
+}
+
+/// Where, and nothing else: user and settings may hold a password.
+impl fmt::Debug for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Order")
+            .field("source", &self.source)
+            .field("mountpoint", &self.mountpoint)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Reads the command line of this process, the program's name first, and takes the passwords in it

@@ -6,6 +6,7 @@ use std::ops::Range;
 use percent_encoding::percent_decode;
 
 use super::table::cannot;
+use crate::ftp::printable;
 
 /// The port of FTP (RFC 959).
 const FTP_PORT: u16 = 21;
@@ -29,6 +30,11 @@ impl Source {
     /// # Errors
     /// One line that says what is wrong.
     pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
+        // What is repeated of the text may hold anything.
+        Self::read(text).map_err(|message| printable(message.as_bytes()))
+    }
+
+    fn read(text: &[u8]) -> Result<Self, String> {
         if text.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
             return Err(LINE_BREAK.into());
         }
@@ -71,6 +77,8 @@ impl Source {
     }
 }
 
+const NOT_CLEAR: &str =
+    "a source with ':' before '@' is not clear: type ftp://USER:PASSWORD@HOST/PATH";
 const LINE_BREAK: &str = "the source holds a line break or a NUL, which FTP cannot carry";
 
 /// The scheme in lower case, and where the text behind `://` begins.
@@ -130,10 +138,7 @@ fn short(text: &[u8]) -> Result<Source, String> {
     if text[colon..].contains(&b'@') && colon < slash {
         let login = &text[..slash];
         if login.contains(&b'@') && !login[..colon].contains(&b'@') {
-            return Err(
-                "a source with ':' before '@' is not clear: type ftp://USER:PASSWORD@HOST/PATH"
-                    .into(),
-            );
+            return Err(NOT_CLEAR.into());
         }
     }
     let front = &text[..colon.min(slash)];
@@ -158,6 +163,10 @@ fn short(text: &[u8]) -> Result<Source, String> {
         _ => behind,
     };
     if behind.first() == Some(&b':') && leads_with_port(path) {
+        if path.contains(&b'@') {
+            // Not a port either, but a password with a slash.
+            return Err(NOT_CLEAR.into());
+        }
         return Err(format!(
             "is {host}:{} a port or a folder? Type ftp://{host}:PORT/ or {host}:./FOLDER",
             String::from_utf8_lossy(path)
@@ -305,6 +314,10 @@ mod tests {
             ("ftp://::1/", "brackets"),
             ("u:s3cret@h", "not clear"),
             ("u:s3cret@h:dir", "not clear"),
+            ("u:7s3cret@h/x", "not clear"),
+            ("u:7/s3cret@h", "not clear"),
+            ("h:21/\u{1b}[2J", "port or a folder"),
+            ("ftp://[\u{1b}[2J]/x", "not an IPv6 address"),
             ("h:2121", "port or a folder"),
             ("h:2121/x", "port or a folder"),
             ("http://u:s3cret@h/", "not an ftp:// address"),
@@ -319,6 +332,7 @@ mod tests {
             let message = Source::parse(text.as_bytes()).unwrap_err();
             assert!(message.contains(part), "{text:?}: {message}");
             assert!(!message.contains("s3cret"), "{message}");
+            assert!(!message.contains('\u{1b}'), "{message:?}");
         }
     }
 }

@@ -25,6 +25,8 @@ mod create;
 mod io;
 mod tidy;
 mod unsaved;
+#[doc(hidden)]
+pub mod readers;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};

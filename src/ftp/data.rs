@@ -89,7 +89,11 @@ impl Session {
 }
 
 /// Ports below 1024 belong to services that nobody may have us talk to.
-fn usable(verb: &'static str, reply: &Reply, port: Option<u16>) -> Result<u16, FtpError> {
+pub(super) fn usable(
+    verb: &'static str,
+    reply: &Reply,
+    port: Option<u16>,
+) -> Result<u16, FtpError> {
     port.filter(|p| *p >= 1024)
         .ok_or_else(|| FtpError::Protocol {
             verb,
@@ -98,7 +102,7 @@ fn usable(verb: &'static str, reply: &Reply, port: Option<u16>) -> Result<u16, F
 }
 
 /// The number between the last two delimiters of `(|||6446|)`; the delimiter is what follows `(`.
-fn epsv_port(text: &[u8]) -> Option<u16> {
+pub(super) fn epsv_port(text: &[u8]) -> Option<u16> {
     let open = text.iter().position(|b| *b == b'(')?;
     let delimiter = *text.get(open + 1)?;
     let close = open + text[open..].iter().position(|b| *b == b')')?;
@@ -113,7 +117,7 @@ fn epsv_port(text: &[u8]) -> Option<u16> {
 
 /// The port of six numbers anywhere in the text; the parentheses are optional (RFC 1123
 /// section 4.1.2.6).
-fn pasv_port(text: &[u8]) -> Option<u16> {
+pub(super) fn pasv_port(text: &[u8]) -> Option<u16> {
     let text = String::from_utf8_lossy(text);
     let groups = text.split(|c: char| !c.is_ascii_digit() && c != ',' && c != ' ');
     for group in groups {

@@ -164,7 +164,7 @@ fn accept(verb: &'static str, reply: Reply) -> Result<Reply, FtpError> {
     }
 }
 
-fn directory_in(reply: &Reply) -> Result<RemotePath, FtpError> {
+pub(super) fn directory_in(reply: &Reply) -> Result<RemotePath, FtpError> {
     quoted(reply.text())
         .and_then(|path| RemotePath::parse(&path).ok())
         .ok_or_else(|| FtpError::Protocol {

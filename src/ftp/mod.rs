@@ -16,6 +16,8 @@ mod session;
 mod argument;
 mod data;
 mod transfer;
+#[doc(hidden)]
+pub mod readers;
 pub mod listing;
 
 pub use error::FtpError;

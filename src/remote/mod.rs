@@ -9,11 +9,14 @@ mod upload;
 mod slot;
 mod temporary;
 mod list;
+mod received;
 mod zone;
 mod attributes;
 mod patch;
 mod namespace;
 mod names;
+#[doc(hidden)]
+pub mod readers;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

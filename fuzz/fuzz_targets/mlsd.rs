@@ -1,0 +1,8 @@
+//! Listings by MLSD.
+
+#![no_main]
+
+#[path = "../../tests/fuzz/properties.rs"]
+mod properties;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| properties::mlsd(data));

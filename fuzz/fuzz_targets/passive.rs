@@ -1,0 +1,8 @@
+//! Answers to EPSV and PASV.
+
+#![no_main]
+
+#[path = "../../tests/fuzz/properties.rs"]
+mod properties;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| properties::passive(data));

@@ -1,0 +1,8 @@
+//! Replies on the control connection.
+
+#![no_main]
+
+#[path = "../../tests/fuzz/properties.rs"]
+mod properties;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| properties::reply(data));

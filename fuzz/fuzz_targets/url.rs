@@ -1,0 +1,8 @@
+//! The source on the command line.
+
+#![no_main]
+
+#[path = "../../tests/fuzz/properties.rs"]
+mod properties;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| properties::url(data));
