@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::reply::ReplyReader;
-use super::{Command, FtpError, LoginConfig, Reply};
+use super::{Command, FtpError, LoginConfig, Reply, Secret};
 use crate::net::{Deadline, Direction, Probe, Stream, connect, resolve};
 
 /// What errors call the wait for the server's first words.
@@ -20,6 +20,8 @@ pub(super) struct ControlConnection {
     replies: ReplyReader,
     outstanding: usize,
     broken: bool,
+    /// Sent, and not to be shown even if the server repeats it.
+    password: Secret,
     /// The next reply is that of a command whose other half was refused.
     first_was_refused: bool,
     timeout: Duration,
@@ -47,6 +49,7 @@ impl ControlConnection {
             // The greeting.
             outstanding: 1,
             broken: false,
+            password: Secret::default(),
             first_was_refused: false,
             timeout: config.timeout,
             limit: None,
@@ -72,6 +75,9 @@ impl ControlConnection {
             self.nothing_unasked(verb)?;
         }
         for command in commands {
+            if let Command::Pass(password) = command {
+                self.password.clone_from(password);
+            }
             log::trace!("[{}] > {command}", self.number);
         }
         self.outstanding += commands.len();
@@ -132,8 +138,12 @@ impl ControlConnection {
             return Err(self.fail(FtpError::Broken { verb }));
         }
         let mut buf = [0; 4096];
+        let login = matches!(verb, GREETING | "USER" | "PASS");
         loop {
-            if let Some(reply) = self.replies.next() {
+            if let Some(mut reply) = self.replies.next() {
+                if login {
+                    reply.hide_password(self.password.expose());
+                }
                 log::trace!("[{}] < {reply}", self.number);
                 if reply.code() == 421 || is_dying(&reply) {
                     return Err(self.fail(FtpError::Farewell { verb, reply }));
@@ -141,7 +151,6 @@ impl ControlConnection {
                 if !reply.is_preliminary() {
                     self.outstanding -= 1;
                 }
-                let login = matches!(verb, GREETING | "USER" | "PASS");
                 let expected = self.first_was_refused && reply.code() == 503;
                 if matches!(reply.code(), 503 | 530) && !login && !expected {
                     // The server sees another state of this session than we do: logged out, or

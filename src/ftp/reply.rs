@@ -82,6 +82,26 @@ impl Reply {
             .map(Vec::as_slice)
     }
 
+    /// Takes `secret` out where the reply repeats `PASS secret`, as servers do that do not know the
+    /// command: `500 'PASS …': command not understood.`
+    pub(super) fn hide_password(&mut self, secret: &[u8]) {
+        const VERB: &[u8] = b"PASS ";
+        if secret.is_empty() {
+            return;
+        }
+        for line in &mut self.lines {
+            let mut from = 0;
+            while let Some(at) = line[from..]
+                .windows(VERB.len() + secret.len())
+                .position(|w| w[..VERB.len()].eq_ignore_ascii_case(VERB) && w.ends_with(secret))
+            {
+                let begin = from + at + VERB.len();
+                line.splice(begin..begin + secret.len(), *b"***");
+                from = begin;
+            }
+        }
+    }
+
     /// Whether any of `words`, in lower case, stands anywhere in the reply, in any case.
     pub fn mentions(&self, words: &[&str]) -> bool {
         self.lines.iter().any(|line| {
@@ -205,6 +225,11 @@ impl ReplyReader {
                 }
                 Ok(())
             }
+            // What echoes its input has now said the password.
+            None if verb == "PASS" => Err(FtpError::Protocol {
+                verb,
+                what: "a line that is no reply".into(),
+            }),
             None => Err(FtpError::Protocol {
                 verb,
                 what: printable(&line[..line.len().min(200)]),
@@ -294,6 +319,23 @@ mod tests {
         let mut endless = b"211-\r\n".to_vec();
         endless.extend(b" 0123456789012345678901234567890123456789\r\n".repeat(30_000));
         assert!(read(&endless, 4096).unwrap_err().contains("1048576"));
+    }
+
+    #[test]
+    fn a_repeated_password_is_taken_out() {
+        for (text, secret, expected) in [
+            ("'PASS s3cret': what?", "s3cret", "'PASS ***': what?"),
+            ("pass s3cret PASS s3cret", "s3cret", "pass *** PASS ***"),
+            ("Login incorrect", "in", "Login incorrect"),
+            ("PASS PASS x", "PASS x", "PASS ***"),
+            ("PASS PASS PASS", "PASS", "PASS *** PASS"),
+            ("PASS ", "", "PASS "),
+            ("PASS a", "abc", "PASS a"),
+        ] {
+            let mut reply = Reply::for_tests(500, text);
+            reply.hide_password(secret.as_bytes());
+            assert_eq!(reply.to_string(), format!("500 {expected}"));
+        }
     }
 
     #[test]

@@ -20,8 +20,11 @@ use ftpfs::ftp::readers::{directory, epsv_port, pasv_port, replies};
 use ftpfs::ftp::{RemotePath, Reply, check_name};
 use ftpfs::remote::readers::listing as receive;
 
+/// What must hold of these bytes; panics where it does not.
+pub type Property = fn(&[u8]);
+
 /// Each kind of bytes, and what must hold for it.
-pub const ALL: [(&str, fn(&[u8])); 6] = [
+pub const ALL: [(&str, Property); 6] = [
     ("reply", reply),
     ("mlsd", mlsd),
     ("list", list),

@@ -149,8 +149,13 @@ pub struct Conversation {
 impl Conversation {
     /// Greets, and from now on promises these to FEAT.
     pub fn greet(&mut self, features: &[&'static str]) {
-        self.features = features.to_vec();
+        self.pretend(features);
         self.send("220 scripted");
+    }
+
+    /// From now on promises these to FEAT.
+    pub fn pretend(&mut self, features: &[&'static str]) {
+        self.features = features.to_vec();
     }
 
     /// Sends a line.
