@@ -7,8 +7,21 @@ use fuser::FileType;
 
 use super::attr::file_type;
 use super::inode::ROOT;
-use super::{DirEntry, FsError, FtpFs, Wait};
+use super::{DirEntry, FsError, FtpFs, Looked, Wait};
+use crate::cache::Entries;
 use crate::ftp::listing::{Entry, EntryKind};
+
+/// What a cached listing says of a name.
+enum ListedNow {
+    /// With the age of the listing.
+    As(Entry, Duration),
+    Gone,
+    /// There is no listing in memory.
+    Unknown,
+}
+
+/// So many entries are looked up at a time: a few more than one answer to the kernel holds.
+const PLUS: usize = 256;
 
 /// The entries of a directory at the time of its opendir: what was passed once stays where it was, so
 /// that programs may seek.
@@ -16,8 +29,6 @@ use crate::ftp::listing::{Entry, EntryKind};
 pub(super) struct Snapshot {
     ino: u64,
     parent: u64,
-    /// Age of the listing when the snapshot was taken.
-    age: Duration,
     /// Numbers are pinned as long as the snapshot lives.
     entries: Vec<(u64, Entry)>,
 }
@@ -29,14 +40,9 @@ impl FtpFs {
     /// `WouldWait`; what listing it failed with.
     pub fn opendir(&self, ino: u64, wait: Wait) -> Result<u64, FsError> {
         let path = self.path(ino)?;
-        let (entries, age) = self.listed(&path, wait, |entries, age| {
-            (
-                entries
-                    .values()
-                    .map(|found| found.entry.clone())
-                    .collect::<Vec<_>>(),
-                age,
-            )
+        let entries = self.listed(&path, wait, |entries, _| {
+            let entries = entries.values().map(|found| found.entry.clone());
+            entries.collect::<Vec<_>>()
         })?;
         let entries = self.with_unstored(ino, entries);
         let mut inodes = self.inodes.lock();
@@ -55,7 +61,6 @@ impl FtpFs {
             Arc::new(Snapshot {
                 ino,
                 parent,
-                age,
                 entries,
             }),
         );
@@ -110,7 +115,12 @@ impl FtpFs {
         Ok(())
     }
 
-    /// Like [`FtpFs::read_dir`], with attributes; counts a reference for each entry taken but `.` and `..`.
+    /// Like [`FtpFs::read_dir`], with attributes; counts a reference for each entry taken
+    /// that has some.
+    ///
+    /// The kernel believes names and attributes that come this way, whatever it knew before. So they are
+    /// those of this moment, not of the snapshot: else an open of a name would hit the file that had it then
+    /// and was renamed away. A name that has gone since has neither.
     ///
     /// # Errors
     /// EBADF.
@@ -124,31 +134,72 @@ impl FtpFs {
         if !snapshot.dots(offset).all(|entry| take(&entry)) {
             return Ok(());
         }
-        for (ino, entry, next_offset) in snapshot.behind(offset) {
-            let open = if entry.kind == EntryKind::File {
-                self.open_file(ino)
-            } else {
-                None
-            };
-            let looked = match open {
-                Some(file) => self.looked(ino, &file.entry(), Duration::ZERO),
-                None => self.looked(ino, entry, snapshot.age),
-            };
-            let kind = file_type(entry.kind);
-            let name = &entry.name;
-            let taken = take(&DirEntry {
-                ino,
-                next_offset,
-                kind,
-                name,
-                looked: Some(looked),
-            });
-            if !taken {
-                break;
+        let behind: Vec<_> = snapshot.behind(offset).collect();
+        for part in behind.chunks(PLUS) {
+            let entries: Vec<_> = part.iter().map(|(_, entry, _)| *entry).collect();
+            let listed = self.listed_now(snapshot.ino, &entries);
+            for ((ino, entry, next_offset), listed) in part.iter().zip(listed) {
+                let looked = self.looked_now(&snapshot, *ino, entry, listed);
+                // glibc passes over a number 0, as of a deleted file.
+                let number = looked.as_ref().map_or(0, |looked| looked.attr.ino.0);
+                let taken = take(&DirEntry {
+                    ino: number,
+                    next_offset: *next_offset,
+                    kind: file_type(entry.kind),
+                    name: &entry.name,
+                    looked,
+                });
+                let mut inodes = self.inodes.lock();
+                if !taken {
+                    inodes.forget(number, 0);
+                    return Ok(());
+                }
+                inodes.remember(number);
             }
-            self.inodes.lock().remember(ino);
         }
         Ok(())
+    }
+
+    /// What the cached listing says now of these entries of a directory.
+    fn listed_now(&self, dir: u64, entries: &[&Entry]) -> Vec<ListedNow> {
+        let look = |listed: &Entries, age| {
+            let now = |entry: &&Entry| match listed.get(&entry.name) {
+                Some(found) => ListedNow::As(found.entry.clone(), age),
+                None => ListedNow::Gone,
+            };
+            entries.iter().map(now).collect()
+        };
+        let path = self.path(dir).ok();
+        path.and_then(|path| self.listings.peek(&path, Duration::MAX, look))
+            .unwrap_or_else(|| entries.iter().map(|_| ListedNow::Unknown).collect())
+    }
+
+    fn looked_now(
+        &self,
+        snapshot: &Snapshot,
+        ino: u64,
+        entry: &Entry,
+        listed: ListedNow,
+    ) -> Option<Looked> {
+        let (dir, name) = (snapshot.ino, &entry.name);
+        let present = self.inodes.lock().find(dir, name);
+        if let Some(present) = present
+            && self.inodes.lock().kind(present) == Some(EntryKind::File)
+            && let Some(file) = self.open_file(present)
+        {
+            return Some(self.looked(present, &file.entry(), Duration::ZERO));
+        }
+        match listed {
+            ListedNow::As(entry, age) => {
+                let number = self.inodes.lock().number(dir, name, entry.kind);
+                Some(self.looked(number, &entry, age))
+            }
+            ListedNow::Gone => None,
+            ListedNow::Unknown if present == Some(ino) => {
+                Some(self.looked(ino, entry, Duration::MAX))
+            }
+            ListedNow::Unknown => None,
+        }
     }
 
     /// Forgets a snapshot. Never waits.

@@ -35,8 +35,10 @@ impl Shared {
     /// Takes note of a login begun at `began` that failed without an answer of the server. Returns whether
     /// the caller is to wait for its return.
     pub(super) fn is_away(self: &Arc<Self>, began: Instant, error: &FtpError) -> bool {
+        // One that is full, or says anything else, is there.
+        let answers = error.reply().is_some() || error.is_too_many_connections();
         let unreachable = matches!(error, FtpError::Unreachable { .. });
-        let silent = error.is_timeout() || error.is_session_lost();
+        let silent = (error.is_timeout() || error.is_session_lost()) && !answers;
         let mut state = self.state.lock();
         // A server on which sessions live is there, however long it takes for a new one.
         if !unreachable && (!silent || state.live > 0) || state.closed {

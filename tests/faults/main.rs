@@ -14,6 +14,7 @@ mod operation;
 mod outage;
 mod proxy;
 mod special;
+mod stress;
 mod table;
 
 #[path = "../support/mod.rs"]
@@ -45,7 +46,7 @@ impl Site {
 }
 
 fn main() -> ExitCode {
-    if let Some(code) = cell::helper().or_else(kept::helper) {
+    if let Some(code) = cell::helper().or_else(kept::helper).or_else(stress::helper) {
         return code;
     }
     let mut arguments = Arguments::from_args();

@@ -20,6 +20,7 @@ use crate::outage::{
     a_restart_is_not_noticed, hard_waits_until_it_is_back,
     who_asks_while_it_is_away_is_told_at_once,
 };
+use crate::stress::{everybody_at_once_on_a_quiet_line, everybody_at_once_while_lines_break};
 use crate::support::faulty::Verb;
 use crate::support::poll;
 
@@ -43,6 +44,8 @@ tests! {
     a_restart_is_not_noticed,
     who_asks_while_it_is_away_is_told_at_once,
     hard_waits_until_it_is_back,
+    everybody_at_once_on_a_quiet_line,
+    everybody_at_once_while_lines_break,
 }
 
 /// One trial per test.
