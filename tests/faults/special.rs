@@ -22,6 +22,7 @@ use crate::outage::{
 };
 use crate::stress::{everybody_at_once_on_a_quiet_line, everybody_at_once_while_lines_break};
 use crate::support::faulty::Verb;
+use crate::support::footprint::Footprint;
 use crate::support::poll;
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -41,6 +42,8 @@ tests! {
     one_session_serves_several_readers,
     a_listing_whose_last_line_is_open_is_believed_the_second_time,
     chance_breaks_nothing,
+    endless_replies_leave_nothing_behind,
+    endless_listings_leave_nothing_behind,
     a_restart_is_not_noticed,
     who_asks_while_it_is_away_is_told_at_once,
     hard_waits_until_it_is_back,
@@ -242,4 +245,57 @@ fn chance_breaks_nothing(ground: &mut Ground) {
         assert_eq!(operation.seen(&ground.there), Seen::All);
     }
     ground.ends_clean();
+}
+
+/// Whatever goes on for ever is an error each time, and all that it took is given back.
+fn endless_replies_leave_nothing_behind(ground: &mut Ground) {
+    ground.mount();
+    let pid = ground.mounted().pid();
+    let dir = ground.mounted().at("new");
+    let strike = |times: usize| {
+        for bytes in [&b"257 x"[..], b"257-x\r\n", b"150 soon\r\n", b"\0"] {
+            let fault = ground.proxy.on(Verb::Mkd).answer_endlessly(bytes);
+            for _ in 0..times {
+                let made = fs::create_dir(&dir).unwrap_err();
+                assert_eq!(made.raw_os_error(), Some(libc::EIO), "{made}");
+            }
+            assert!(fault.hits() >= times);
+            fault.lift();
+        }
+    };
+    strike(2);
+    let before = Footprint::of(pid);
+    strike(10);
+    before.is_kept(pid, LIMIT);
+    let grown = Footprint::of(pid).peak.saturating_sub(before.memory);
+    assert!(grown <= 32 << 20, "{grown} more bytes at its peak");
+    fs::create_dir(&dir).unwrap();
+}
+
+fn endless_listings_leave_nothing_behind(ground: &mut Ground) {
+    const LINE: &[u8] = b"-rw-r--r-- 1 0 0 7 Jan 01 2020 a name\r\n";
+    ground.mount_with(&["cache_timeout=0"]);
+    let pid = ground.mounted().pid();
+    let here = ground.mounted().path().to_path_buf();
+    let whole = names(&here).unwrap();
+    let strike = |times: usize| {
+        for bytes in [&LINE.repeat(1000)[..], b"x"] {
+            let fault = ground.proxy.on(Verb::Listing).endless_data(bytes);
+            for _ in 0..times {
+                let listed = names(&here).unwrap_err();
+                assert_eq!(listed.raw_os_error(), Some(libc::EIO), "{listed}");
+            }
+            assert!(fault.hits() >= times);
+            fault.lift();
+        }
+    };
+    strike(1);
+    let before = Footprint::of(pid);
+    strike(4);
+    before.is_kept(pid, LIMIT);
+    // Two million lines are the limit.
+    let most = 2_000_000 * LINE.len() as u64;
+    let grown = Footprint::of(pid).peak.saturating_sub(before.memory);
+    assert!(grown <= most + (32 << 20), "{grown} more bytes at its peak");
+    assert_eq!(names(&here).unwrap(), whole);
 }

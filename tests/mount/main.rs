@@ -15,6 +15,7 @@ mod harness;
 mod place;
 mod shell;
 mod site;
+mod steady;
 mod sys;
 mod tree;
 
@@ -66,6 +67,7 @@ const TOPICS: &[(&str, &[Case])] = &[
     ("concurrency", concurrency::CASES),
     ("pool", pool::CASES),
     ("limits", limits::CASES),
+    ("steady", steady::CASES),
     ("editors", editors::CASES),
     ("tools", tools::CASES),
     ("versioning", versioning::CASES),

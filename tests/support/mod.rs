@@ -6,6 +6,7 @@
 )]
 
 pub mod faulty;
+pub mod footprint;
 pub mod mounted;
 pub mod poll;
 pub mod scripted;
