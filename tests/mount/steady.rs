@@ -15,10 +15,10 @@ use crate::support::footprint::Footprint;
 use nix::errno::Errno;
 
 cases! {
-    ten_thousand_opens_and_closes_leave_nothing_behind.seeded(seed).mounts_only().uncompared(),
-    a_hundred_thousand_operations_leave_nothing_behind.seeded(seed).mounts_only().uncompared(),
-    without_a_cache_operations_leave_nothing_behind.seeded(seed).mounts_only().uncompared(),
-    a_thousand_files_made_and_removed_leave_nothing_behind.mounts_only(),
+    ten_thousand_opens_and_closes_leave_nothing_behind.seeded(seed).mounts_only().seconds(240).uncompared(),
+    a_hundred_thousand_operations_leave_nothing_behind.seeded(seed).mounts_only().seconds(240).uncompared(),
+    without_a_cache_operations_leave_nothing_behind.seeded(seed).mounts_only().seconds(240).uncompared(),
+    three_hundred_files_made_and_removed_leave_nothing_behind.mounts_only().seconds(240),
 }
 
 const FILES: usize = 50;
@@ -122,7 +122,7 @@ fn a_hundred_thousand_operations_leave_nothing_behind(place: &Place) {
 fn without_a_cache_operations_leave_nothing_behind(place: &Place) {
     let look = place.mount(NO_CACHE);
     let open = File::open(look.here.join(name(0))).or_fail("open");
-    steady(&look, 2000, |n| {
+    steady(&look, 500, |n| {
         question(&look, &open, n);
         if n % 10 == 0 {
             same_bytes("its content", &get(&look.here.join(name(n))), &content(n));
@@ -131,9 +131,9 @@ fn without_a_cache_operations_leave_nothing_behind(place: &Place) {
     close(open).or_fail("close");
 }
 
-fn a_thousand_files_made_and_removed_leave_nothing_behind(place: &Place) {
+fn three_hundred_files_made_and_removed_leave_nothing_behind(place: &Place) {
     let look = place.fresh_look();
-    steady(&look, 1000, |n| {
+    steady(&look, 300, |n| {
         let path = look.here.join(format!("new{n}"));
         put(&path, &bytes(n as u64, 2000));
         if n % 2 == 0 {
