@@ -96,6 +96,54 @@ fn a_program_that_waits_for_a_dead_server_can_be_interrupted() {
     assert!(ended(&mut listing).success());
 }
 
+/// With a handler for the alarm that comes ten times a second, and no system call begun again: the first
+/// one that an alarm ends is its exit code.
+const WITH_ALARMS: &str = r"
+import ctypes, os, signal, sys
+libc = ctypes.CDLL(None, use_errno=True)
+signal.signal(signal.SIGALRM, lambda *_: None)
+signal.setitimer(signal.ITIMER_REAL, .1, .1)
+def check(result):
+    if result < 0:
+        sys.exit(ctypes.get_errno())
+    return result
+folder = sys.argv[1].encode()
+buffer = ctypes.create_string_buffer(100)
+file = check(libc.open(folder + b'/file', os.O_RDONLY))
+if check(libc.read(file, buffer, 100)) != 4:
+    sys.exit(250)
+check(libc.close(file))
+file = check(libc.open(folder + b'/new', os.O_WRONLY | os.O_CREAT, 0o644))
+check(libc.write(file, b'text', 4))
+check(libc.close(file))
+check(libc.rename(folder + b'/new', folder + b'/renamed'))
+";
+
+#[test]
+fn a_program_with_an_alarm_clock_is_not_disturbed() {
+    let server = server();
+    fs::write(server.at("file"), b"text").unwrap();
+    server.hand_over();
+    let mount = Mounted::new(&server.url, PATIENT);
+    let frozen = Frozen::new(&server);
+    let mut program = Command::new("python3")
+        .args(["-c", WITH_ALARMS])
+        .arg(mount.path())
+        .spawn()
+        .unwrap();
+    poll::until(LIMIT, "it waits for the server", || {
+        is_waiting_for_us(&program)
+    });
+    // Many alarms later.
+    let disturbed = poll::becomes_true(Duration::from_secs(3), || {
+        program.try_wait().expect("a child of ours").is_some()
+    });
+    assert!(!disturbed, "it goes on waiting");
+    drop(frozen);
+    assert_eq!(ended(&mut program).code(), Some(0));
+    assert_eq!(fs::read(server.at("renamed")).unwrap(), b"text");
+}
+
 #[test]
 fn a_program_that_closes_a_file_can_be_killed_and_the_file_arrives_later() {
     let server = server();
