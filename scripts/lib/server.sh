@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Test servers on loopback: start, stop, status. To be sourced by scripts/servers/<brand>, which sets
+# Test servers on loopback: start, stop, restart, status. To be sourced by scripts/servers/<brand>, which sets
 # BRAND and defines
 #   provide    installs what the brand needs
 #   configure  writes its configuration into $STATE and sets the array COMMAND, which serves
@@ -201,8 +201,9 @@ watch_caller() {
   ) </dev/null >/dev/null 2>&1 &
 }
 
+# Usage: launch [PORT]
 launch() {
-  PORT=$(free_port)
+  PORT=${1:-$(free_port)}
   COMMAND=()
   configure
   (umask 077 && echo "ftp://$LOGIN:$PASSWORD@127.0.0.1:$PORT/" >"$STATE/url")
@@ -241,6 +242,31 @@ start() {
   exit 1
 }
 
+# Kills it with all its sessions and starts it anew, at the same address. To be called with the same settings.
+restart() {
+  local members url try
+  provide
+  umask 022
+  STATE=$(find_instance "$1") || die "no such server: $1"
+  ROOT=$STATE/root
+  url=$(cat "$STATE/url")
+  PASSWORD=${url#*://*:} && PASSWORD=${PASSWORD%%@*}
+  members=$(family "$(cat "$STATE/pid")")
+  # shellcheck disable=SC2086
+  {
+    kill -KILL $members
+    until_true 5 gone $members || die "the server $(cat "$STATE/pid") does not end"
+  } 2>/dev/null
+  url=${url%/}
+  for try in 1 2 3 4; do
+    if launch "${url##*:}"; then
+      report "$STATE"
+      return 0
+    fi
+  done
+  die "$BRAND does not answer any more"
+}
+
 stop() {
   local state
   state=$(find_instance "$1") || die "no such server: $1"
@@ -262,7 +288,7 @@ status() {
 
 server_main() {
   case "${1:-}:$#" in
-    start:1 | stop:2 | status:1 | status:2) "$@" ;;
-    *) die "usage: ${0##*/} start | stop STATE|URL|PID | status [STATE|URL|PID]" ;;
+    start:1 | stop:2 | restart:2 | status:1 | status:2) "$@" ;;
+    *) die "usage: ${0##*/} start | stop STATE|URL|PID | restart STATE|URL|PID | status [STATE|URL|PID]" ;;
   esac
 }

@@ -37,6 +37,7 @@ mod read;
 mod rename;
 mod semantics;
 mod tools;
+mod trouble;
 mod unmount;
 mod versioning;
 mod write;
@@ -70,6 +71,7 @@ const TOPICS: &[(&str, &[Case])] = &[
     ("steady", steady::CASES),
     ("editors", editors::CASES),
     ("tools", tools::CASES),
+    ("trouble", trouble::CASES),
     ("versioning", versioning::CASES),
     ("fsx", fsx::CASES),
     ("semantics", semantics::CASES),

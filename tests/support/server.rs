@@ -162,6 +162,62 @@ impl Server {
         }
     }
 
+    /// Kills it with all its sessions, and starts it anew at the same address with its defaults.
+    ///
+    /// # Panics
+    /// When it does not come back.
+    pub fn restart(&mut self) {
+        let output = script(self.brand).arg("restart").arg(&self.state).output();
+        let output = output.expect("scripts/servers can be run");
+        let said = text(&output);
+        assert!(output.status.success(), "{} restarts:\n{said}", self.brand);
+        let pid = said.lines().find_map(|line| line.strip_prefix("pid="));
+        self.pid = pid
+            .and_then(|pid| pid.parse().ok())
+            .expect("pid= is a number");
+    }
+
+    /// Its main process and all that descend from it.
+    pub fn family(&self) -> Vec<u32> {
+        let mut parents = Vec::new();
+        for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let pid: Option<u32> = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok());
+            let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+            let parent = stat
+                .rsplit_once(") ")
+                .and_then(|(_, rest)| rest.split(' ').nth(1));
+            parents.extend(pid.zip(parent.and_then(|parent| parent.parse::<u32>().ok())));
+        }
+        let mut family = vec![self.pid];
+        let mut at = 0;
+        while let Some(parent) = family.get(at).copied() {
+            family.extend(
+                parents
+                    .iter()
+                    .filter(|(_, p)| *p == parent)
+                    .map(|(pid, _)| *pid),
+            );
+            at += 1;
+        }
+        family
+    }
+
+    /// Sends a signal to all its processes.
+    pub fn signal(&self, name: &str) {
+        for pid in self.family() {
+            // One may have ended meanwhile.
+            drop(
+                Command::new("kill")
+                    .arg(format!("-{name}"))
+                    .arg(pid.to_string())
+                    .output(),
+            );
+        }
+    }
+
     /// The address of a path below the served folder.
     pub fn url_of(&self, path: &str) -> String {
         format!("{}{path}", self.url)
