@@ -72,6 +72,8 @@ pub struct FileReader {
     delivered: AtomicBool,
     /// What was fetched turned out to be of another content.
     pub(super) another: AtomicBool,
+    /// Nobody will want anything but what is waited for already.
+    retired: AtomicBool,
     /// Taken by callers for a moment; never held while the network is used.
     pub(super) state: Mutex<State>,
     /// Taken by workers only, over the stream's I/O; before `state`.
@@ -138,6 +140,7 @@ impl FileReader {
             version,
             delivered: AtomicBool::new(false),
             another: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
             state: Mutex::new(State {
                 path,
                 window,
@@ -252,6 +255,17 @@ impl FileReader {
             .is_some_and(|mut stream| self.give_up(&mut stream))
     }
 
+    /// The file is written from now on: no more is read ahead, and the download ends as soon as nobody
+    /// waits for it. It may hold a lock on the server that keeps the writer out (vsftpd). Never waits.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+        self.reclaim();
+    }
+
+    fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
+    }
+
     /// Gives the session back if the download has rested for longer than `rest`. Never waits.
     pub fn reclaim_if_older(&self, rest: Duration) -> bool {
         self.stream
@@ -306,6 +320,11 @@ impl FileReader {
                 self.fail_all(&error);
             }
         }
+        drop(stream);
+        // Who retired it meanwhile found the stream taken.
+        if self.is_retired() {
+            self.reclaim();
+        }
     }
 
     /// Answers everyone who has all his bytes, and says which byte is wanted next.
@@ -347,13 +366,15 @@ impl FileReader {
                 .filter(|need| near.contains(need))
                 .min();
         }
+        let retired = self.is_retired();
         if !contended
+            && !retired
             && !state.detached
             && let Some(gap) = self.next_gap(&mut state, stream)
         {
             return Some(gap);
         }
-        if contended {
+        if contended || retired {
             self.give_up(stream);
         }
         state.filling = false;

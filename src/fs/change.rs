@@ -87,6 +87,7 @@ impl FtpFs {
     pub fn unlink(&self, parent: u64, name: &[u8]) -> Result<(), FsError> {
         self.may_change()?;
         let path = self.path(parent)?.join(name)?;
+        let _moving = self.moves.begin(&path);
         let ino = self.inodes.lock().find(parent, name);
         let file = ino.and_then(|ino| self.open_file(ino));
         // The type is checked here: DELE removes empty directories on some servers.

@@ -1,4 +1,4 @@
-//! `Moves`: which names renames are giving to other files, or have just given.
+//! `Moves`: which names are becoming other files, or none, or have just become that.
 
 use std::collections::VecDeque;
 
@@ -24,7 +24,7 @@ struct State {
     count: u64,
 }
 
-/// A rename under way.
+/// A rename or unlink under way.
 pub(super) struct Moving<'a> {
     moves: &'a Moves,
     to: RemotePath,

@@ -18,6 +18,10 @@ use crate::writeback::{FileWriter, WriteError};
 /// later is the same content.
 const SETTLED: Duration = Duration::from_secs(2);
 
+/// An open looks this often whether a writer that can never store anything has gone.
+const CONFLICT_LOOKS: u32 = 100;
+const CONFLICT_PAUSE: Duration = Duration::from_millis(20);
+
 /// How often an open follows a name that renames give to one file after the other.
 const OPEN_ATTEMPTS: u32 = 8;
 
@@ -72,6 +76,7 @@ impl FtpFs {
         let truncate = flags & libc::O_TRUNC != 0;
         let writes = flags & libc::O_ACCMODE != libc::O_RDONLY || truncate;
         let began = self.moves.now();
+        self.await_conflicted(ino, wait)?;
         if let Some((opened, writer)) = self.join_writer(ino, flags) {
             if truncate && let Err(error) = writer.truncate(0) {
                 self.release(opened.handle);
@@ -91,9 +96,19 @@ impl FtpFs {
             return Err(FsError::Errno(libc::EACCES));
         }
         if truncate {
-            return self
-                .open_truncated(ino, &path, &found, flags, wait)
-                .map(Some);
+            let opened = self.open_truncated(ino, &path, &found, flags, wait)?;
+            if self.moves.changed_since(began, &path) {
+                // What was begun is of a file that has lost its name meanwhile.
+                let file = self
+                    .handle(opened.handle)
+                    .map(|handle| Arc::clone(&handle.file));
+                if let Some(writer) = file.ok().and_then(|file| file.writer()) {
+                    writer.abandon();
+                }
+                self.release(opened.handle);
+                return Ok(None);
+            }
+            return Ok(Some(opened));
         }
         let version = self.current_version(&path, &found, wait)?;
         if self.moves.changed_since(began, &path) {
@@ -146,6 +161,22 @@ impl FtpFs {
         drop(files);
         self.inodes.lock().pin(ino);
         file
+    }
+
+    /// Who has closed a file in vain, because somebody else has changed it, is about to let go of its writer:
+    /// nothing that joins that one can ever be stored. As long as a program has it open it stays.
+    fn await_conflicted(&self, ino: u64, wait: Wait) -> Result<(), FsError> {
+        for _ in 0..CONFLICT_LOOKS {
+            let writer = self.open_file(ino).and_then(|file| file.writer());
+            if !writer.is_some_and(|writer| writer.is_conflicted()) {
+                break;
+            }
+            if wait == Wait::No {
+                return Err(FsError::WouldWait);
+            }
+            std::thread::sleep(CONFLICT_PAUSE);
+        }
+        Ok(())
     }
 
     /// A handle of a file that is being written, or whose last commit is under way. From here on its
@@ -235,7 +266,7 @@ impl FtpFs {
             joined.truncate(0)?;
         }
         reader.into_iter().for_each(|reader| {
-            reader.reclaim();
+            reader.retire();
         });
         Ok(self.new_handle(&file, flags, FopenFlags::empty()))
     }

@@ -35,7 +35,7 @@ impl FtpFs {
             };
         }
         // What was opened before is known to this rename, what is opened from here on waits for it.
-        let _moving = self.moves.begin(&to);
+        let _moving = [self.moves.begin(&from), self.moves.begin(&to)];
         let (ino, replaced) = {
             let inodes = self.inodes.lock();
             (inodes.find(parent, name), inodes.find(new_parent, new_name))

@@ -171,7 +171,9 @@ impl FtpFs {
             size = state.version.map(|v| v.size);
             // Readers would take the new time for somebody else's change.
             state.epoch += 1;
-            state.reader = None;
+            let reader = state.reader.take();
+            drop(state);
+            reader.iter().for_each(|reader| reader.retire());
         }
         let stored = size.map(|size| FileVersion {
             size,
@@ -263,7 +265,7 @@ impl FtpFs {
         self.supersede(&path);
         // Readers see staged bytes from now on; the download would be of an old content.
         reader.into_iter().for_each(|reader| {
-            reader.reclaim();
+            reader.retire();
         });
         Ok(writer)
     }

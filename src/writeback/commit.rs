@@ -91,14 +91,22 @@ impl FileWriter {
                     if kept && error.is_from_server_that_answers() {
                         self.learn_left();
                     }
-                    self.state.lock().committing = false;
+                    let mut state = self.state.lock();
+                    state.conflicted |= matches!(error, WriteError::Conflict);
+                    state.committing = false;
                     return Err(error);
                 }
             }
         };
         if committed.is_some() {
-            let path = self.state.lock().path.clone();
-            self.context.journal.forget(&path);
+            // Bytes behind or inside what the server has are no newer content than what is kept.
+            let superseded = {
+                let state = self.state.lock();
+                state.supersedes_kept.then(|| state.path.clone())
+            };
+            if let Some(path) = superseded {
+                self.context.journal.forget(&path);
+            }
         }
         let result = then(committed.as_ref());
         self.state.lock().committing = false;

@@ -16,6 +16,11 @@ impl FileWriter {
         dirty && self.keep(&error.to_string())
     }
 
+    /// Whether a commit has found that somebody else changed the file.
+    pub fn is_conflicted(&self) -> bool {
+        self.state.lock().conflicted
+    }
+
     /// The end comes before the content is on the server: it is kept. Does not wait for the network.
     pub fn keep_unfinished(&self, reason: &str) {
         let unfinished = {
@@ -67,7 +72,9 @@ impl FileWriter {
             ),
             Err(error) => log::error!("{path}: {reason}; and it cannot be kept here: {error}"),
         }
-        matches!(kept, Ok(Some(_)))
+        let is_kept = matches!(kept, Ok(Some(_)));
+        self.state.lock().supersedes_kept |= is_kept;
+        is_kept
     }
 
     /// A writer that has just failed, as it was then: its content is in `file`.
@@ -92,6 +99,7 @@ impl FileWriter {
             state.resized = sidecar.resized || size < sidecar.size;
             state.set_modified = sidecar.set_modified;
             state.touched = true;
+            state.supersedes_kept = true;
         }
         Ok(writer)
     }

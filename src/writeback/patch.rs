@@ -148,6 +148,8 @@ mod tests {
             exists: true,
             base_valid: base,
             touched: true,
+            supersedes_kept: false,
+            conflicted: false,
             discarded: false,
             sent: 0,
             spoiled: false,

@@ -2,11 +2,12 @@
 //! only the server has.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::writer::{FileWriter, OWNER_WRITES, Sending, State, Stream};
-use super::{NameUse, UploadPolicy, WriteError};
+use super::{NameUse, UploadPolicy, WriteContext, WriteError};
 use crate::ftp::RemotePath;
 use crate::remote::{Download, ErrorKind, RemoteError, Upload, UploadMode, UploadSlot};
 
@@ -95,9 +96,15 @@ impl FileWriter {
         let upload = if beside {
             // One that an earlier commit could not remove is used again, unless the file moved away.
             let kept = stream.temporary.take();
-            let name = kept
-                .filter(|kept| kept.parent() == path.parent())
-                .unwrap_or_else(|| self.context.temporary.beside(&path));
+            let name = match kept {
+                Some(kept) if kept.parent() == path.parent() => kept,
+                other => {
+                    if let Some(elsewhere) = other {
+                        self.context.remove(&elsewhere);
+                    }
+                    self.context.temporary.beside(&path)
+                }
+            };
             self.context.journal.begins(&name, NameUse::Upload);
             stream.temporary = Some(name.clone());
             match self.open_at(&name, slot) {
@@ -287,17 +294,42 @@ impl FileWriter {
     /// Deletes the temporary file, if there may be one. Who gives up an upload and does not begin it
     /// anew calls this.
     pub(super) fn remove_temporary(&self, stream: &mut Stream) {
+        if let Some(name) = stream.temporary.take()
+            && !self.context.remove(&name)
+        {
+            // The next commit of this file uses it again.
+            stream.temporary = Some(name);
+        }
+    }
+}
+
+/// Whoever forgets a temporary name by a defect, or ends where nobody can wait, does not leave it behind.
+impl Drop for FileWriter {
+    fn drop(&mut self) {
+        let stream = self.stream.get_mut();
+        if let Some(sending) = stream.upload.take() {
+            sending.upload.abandon();
+        }
         if let Some(name) = stream.temporary.take() {
-            match self.context.remote.remove_file(&name) {
-                Ok(()) => self.context.journal.ends(&name),
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    self.context.journal.ends(&name);
-                }
-                Err(error) => {
-                    log::warn!("{name} is left on the server: {error}");
-                    // The next commit of this file uses it again.
-                    stream.temporary = Some(name);
-                }
+            let context = Arc::clone(&self.context);
+            self.context.workers.spawn(move || {
+                context.remove(&name);
+            });
+        }
+    }
+}
+
+impl WriteContext {
+    /// Removes a temporary file of ours from the server; whether it is not there any more. May wait.
+    pub(super) fn remove(&self, name: &RemotePath) -> bool {
+        match self.remote.remove_file(name) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                log::warn!("{name} is left on the server: {error}");
+                false
+            }
+            _ => {
+                self.journal.ends(name);
+                true
             }
         }
     }

@@ -108,6 +108,10 @@ pub(super) struct State {
     pub(super) base_valid: u64,
     /// Something was written or truncated since the file was opened.
     pub(super) touched: bool,
+    /// It was begun empty, so that nothing under its name is missing in it; or what is kept is its own.
+    pub(super) supersedes_kept: bool,
+    /// The file on the server is another one than was changed here: no commit can succeed.
+    pub(super) conflicted: bool,
     /// The file was deleted: nothing is sent any more.
     pub(super) discarded: bool,
     /// Bytes in front of this may have been sent by the present upload.
@@ -172,6 +176,8 @@ impl FileWriter {
             exists: base.is_some(),
             base_valid: size,
             touched: false,
+            supersedes_kept: false,
+            conflicted: false,
             discarded: false,
             sent: 0,
             spoiled: false,
@@ -215,6 +221,7 @@ impl FileWriter {
         {
             let mut state = writer.state.lock();
             state.modified = SystemTime::now();
+            state.supersedes_kept = true;
             state.mode_pending = mode.is_some();
         }
         writer.begin()?;
@@ -469,6 +476,7 @@ impl State {
             self.dirty.truncate(size);
             self.base_valid = self.base_valid.min(size);
             self.resized = true;
+            self.supersedes_kept |= size == 0;
         } else {
             self.staged.insert(self.size..size);
             self.dirty.insert(self.size..size);

@@ -32,6 +32,7 @@ const TESTS: &[(&str, Test)] = &[
     ("an_append_that_was_cut", an_append_that_was_cut),
     ("it_follows_a_rename", it_follows_a_rename),
     ("success_afterwards_removes_it", success_removes_it),
+    ("an_append_leaves_it", an_append_leaves_it),
     ("deleting_removes_it", deleting_removes_it),
     ("a_large_file_is_kept_once", a_large_file_is_kept_once),
     (
@@ -433,6 +434,26 @@ fn success_removes_it(kept: &mut Kept) {
     assert_eq!(kept.ground.take_mount().unmount(), Some(0));
     let state = kept.home.path().join(".local/state/ftpfs");
     assert_eq!(fs::read_dir(state).unwrap().count(), 0);
+}
+
+/// It holds what the server never got; an append is no newer content.
+fn an_append_leaves_it(kept: &mut Kept) {
+    kept.overwrite_in_vain();
+    kept.settles();
+    kept.ground.proxy.heal();
+    let append = || {
+        let mut file = OpenOptions::new().append(true).open(kept.here("victim"))?;
+        file.write_all(b"more")?;
+        nix::unistd::close(file).map_err(io::Error::from)
+    };
+    append().unwrap();
+    assert!(fs::read(kept.there("victim")).unwrap().ends_with(b"more"));
+    assert_eq!(fs::read(kept.copy()).unwrap(), bytes(4, SMALL));
+    let code = kept.ground.take_mount().unmount();
+    assert_eq!(code, Some(7), "it is told");
+    let (code, said) = kept.recover(&[kept.ground.url()]);
+    assert_eq!(code, Some(7), "{said}");
+    assert_eq!(fs::read(kept.copy()).unwrap(), bytes(4, SMALL));
 }
 
 fn deleting_removes_it(kept: &mut Kept) {

@@ -397,6 +397,12 @@ fn a_lost_update_is_refused(place: &Place) {
         .or_fail("set a time on the server");
     fails("close", close(file), Errno::ESTALE);
     has(&place.there.join("file"), &bytes(2, 90_000));
+    // Who opens it now has the new content.
+    for _ in 0..3 {
+        append(&path, b"more");
+    }
+    let expected = [bytes(2, 90_000), b"moremoremore".to_vec()].concat();
+    has(&place.there.join("file"), &expected);
 }
 
 fn a_truncating_open_overwrites_what_others_wrote(place: &Place) {
