@@ -169,3 +169,11 @@ fn files_stay_small() {
         );
     }
 }
+
+/// The picture for developers is read in one go.
+#[test]
+fn the_picture_stays_small() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/ARCHITECTURE.md");
+    let lines = std::fs::read_to_string(page).unwrap().lines().count();
+    assert!(lines <= 200, "ARCHITECTURE.md has {lines} lines");
+}

@@ -82,6 +82,9 @@ pub struct PoolCounts {
     pub allowed: usize,
 }
 
+/// So often a login is begun anew whose connection was lost in the middle.
+const LOST_LOGINS: u32 = 2;
+
 /// The sessions of one server.
 #[derive(Debug)]
 pub struct Pool {
@@ -166,6 +169,7 @@ impl Pool {
     /// All of [`PoolError`].
     pub fn lease(&self, deadline: Instant) -> Result<Lease, PoolError> {
         let mut first_in_line = false;
+        let mut lost_logins = 0;
         let patience = deadline.min(Instant::now() + queue::FULL_PATIENCE);
         loop {
             match self.shared.next_step(first_in_line, deadline)? {
@@ -184,7 +188,12 @@ impl Pool {
                         }
                         Err(error) => {
                             drop(place);
-                            if !self.shared.is_away(began, &error) {
+                            let lost = matches!(error, FtpError::Disconnected { .. })
+                                && !error.is_too_many_connections();
+                            if lost && lost_logins < LOST_LOGINS {
+                                lost_logins += 1;
+                                log::info!("{error}; login {lost_logins} failed, trying another");
+                            } else if !self.shared.is_away(began, &error) {
                                 self.shared.login_failed(error, patience)?;
                             }
                         }

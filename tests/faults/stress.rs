@@ -21,7 +21,7 @@ use crate::support::poll;
 const STRESS: &str = "--stress";
 const LONG: Duration = Duration::from_secs(30);
 /// For what was under way, and for the last look.
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_secs(400);
 /// So often other faults are drawn.
 const ROUND: Duration = Duration::from_secs(3);
 
@@ -147,7 +147,9 @@ impl Work {
             let record = record(n, round);
             let anew = content.as_ref().is_none_or(|content| content.is_empty());
             let result = if anew {
-                store(&path, &record)
+                // Not emptied: who reads it meanwhile would see parts of both.
+                let new = self.here.join(format!("{name}.new"));
+                store(&new, &record).and_then(|()| fs::rename(&new, &path))
             } else {
                 let log = OpenOptions::new().append(true).open(&path);
                 log.and_then(|mut log| log.write_all(&record).and_then(|()| close(log)))
