@@ -13,10 +13,20 @@ const ANEW: u32 = 3;
 impl FtpFs {
     /// Reads; never waits: `done` is called at once if memory has the bytes, else later by a worker.
     pub fn read(self: &Arc<Self>, handle: u64, offset: u64, size: u32, done: ReadDone) {
-        let handle = match self.handle(handle) {
-            Ok(handle) => handle,
-            Err(error) => return done(Err(error)),
-        };
+        match self.handle(handle) {
+            Ok(handle) => self.read_of(&handle, offset, size, ANEW, done),
+            Err(error) => done(Err(error)),
+        }
+    }
+
+    fn read_of(
+        self: &Arc<Self>,
+        handle: &Arc<Handle>,
+        offset: u64,
+        size: u32,
+        anew: u32,
+        done: ReadDone,
+    ) {
         let mut state = handle.file.state.lock();
         if let Some(writer) = state.writer.clone() {
             drop(state);
@@ -28,13 +38,13 @@ impl FtpFs {
         };
         drop(state);
         match reader {
-            Ok(reader) => self.read_from(&reader, &handle, offset, size, ANEW, done),
+            Ok(reader) => self.read_from(&reader, handle, offset, size, anew, done),
             Err(error) => done(Err(error)),
         }
     }
 
     /// Reads. If the file turns out to be another one than was opened, and nobody has seen a byte of it,
-    /// it is opened anew.
+    /// it is opened anew. If we have changed it ourselves meanwhile, the change is what is read.
     fn read_from(
         self: &Arc<Self>,
         reader: &Arc<FileReader>,
@@ -46,16 +56,35 @@ impl FtpFs {
     ) {
         let (fs, handle, asked) = (Arc::clone(self), Arc::clone(handle), Arc::clone(reader));
         let answer = move |result: Result<&[u8], ReadError>| match result {
-            Err(error) if error.is_change() && anew > 0 && !asked.has_delivered() => {
+            Err(error) if error.is_change() && anew > 0 => {
+                let error = FsError::from(error);
                 let workers = Arc::clone(&fs.workers);
-                workers.spawn(move || match fs.reader_anew(&handle, &asked) {
-                    Ok(reader) => fs.read_from(&reader, &handle, offset, size, anew - 1, done),
-                    Err(error) => done(Err(error)),
+                workers.spawn(move || {
+                    let reopened = if fs.is_ours(&handle, &asked) {
+                        Ok(())
+                    } else if asked.has_delivered() {
+                        Err(error)
+                    } else {
+                        fs.reader_anew(&handle, &asked).map(drop)
+                    };
+                    match reopened {
+                        Ok(()) => fs.read_of(&handle, offset, size, anew - 1, done),
+                        Err(error) => done(Err(error)),
+                    }
                 });
             }
             other => done(other.map_err(FsError::from)),
         };
         reader.read(offset, size, Box::new(answer));
+    }
+
+    /// Whether a handle would not read from this reader any more, because the file is or was written here.
+    fn is_ours(&self, handle: &Handle, asked: &Arc<FileReader>) -> bool {
+        let state = handle.file.state.lock();
+        state.writer.is_some() || {
+            let present = handle.own_reader(&state).or_else(|| state.reader.clone());
+            present.is_none_or(|present| present.content() != asked.content())
+        }
     }
 
     /// Reads of a file that is being written: staged bytes, and those that only the server has.
@@ -179,6 +208,7 @@ impl FtpFs {
             (state.entry.clone(), state.nameless)
         };
         let path = self.path_of(file.ino);
+        path.iter().for_each(|path| self.moves.happened(path));
         self.inodes.lock().set_content(file.ino, None);
         if let Some(path) = path.filter(|_| !nameless)
             && let Some(dir) = path.parent()

@@ -40,6 +40,11 @@ impl Moves {
         }
     }
 
+    /// `path` has another content now: what was asked of the server before is of no use to an open.
+    pub(super) fn happened(&self, path: &RemotePath) {
+        drop(self.begin(path));
+    }
+
     /// A moment, for [`Moves::changed_since`].
     pub(super) fn now(&self) -> u64 {
         self.state.lock().count

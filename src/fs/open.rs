@@ -96,19 +96,7 @@ impl FtpFs {
             return Err(FsError::Errno(libc::EACCES));
         }
         if truncate {
-            let opened = self.open_truncated(ino, &path, &found, flags, wait)?;
-            if self.moves.changed_since(began, &path) {
-                // What was begun is of a file that has lost its name meanwhile.
-                let file = self
-                    .handle(opened.handle)
-                    .map(|handle| Arc::clone(&handle.file));
-                if let Some(writer) = file.ok().and_then(|file| file.writer()) {
-                    writer.abandon();
-                }
-                self.release(opened.handle);
-                return Ok(None);
-            }
-            return Ok(Some(opened));
+            return self.open_truncated(ino, &path, &found, flags, wait, began);
         }
         let version = self.current_version(&path, &found, wait)?;
         if self.moves.changed_since(began, &path) {
@@ -233,7 +221,8 @@ impl FtpFs {
         found: &Remembered,
         flags: i32,
         wait: Wait,
-    ) -> Result<Opened, FsError> {
+        began: u64,
+    ) -> Result<Option<Opened>, FsError> {
         if wait == Wait::No {
             return Err(FsError::WouldWait);
         }
@@ -260,6 +249,7 @@ impl FtpFs {
         };
         let reader = state.reader.take();
         drop(state);
+        let ours = joined.is_none();
         if let Some(joined) = joined {
             // Another open was faster: the file has one writer.
             writer.abandon();
@@ -268,7 +258,19 @@ impl FtpFs {
         reader.into_iter().for_each(|reader| {
             reader.retire();
         });
-        Ok(self.new_handle(&file, flags, FopenFlags::empty()))
+        let opened = self.new_handle(&file, flags, FopenFlags::empty());
+        if ours && self.moves.changed_since(began, path) {
+            match self.path_of(ino) {
+                // It has lost its name before its writer was known: what was begun concerns nobody.
+                None => {
+                    writer.abandon();
+                    self.release(opened.handle);
+                    return Ok(None);
+                }
+                Some(now) => writer.set_path(now),
+            }
+        }
+        Ok(Some(opened))
     }
 
     fn remembered(&self, ino: u64, path: &RemotePath, wait: Wait) -> Result<Remembered, FsError> {

@@ -73,7 +73,7 @@ impl Remote {
     }
 
     /// When an operation that begins now has to be over: one connection, one silence, one answer.
-    pub(super) fn deadline(&self) -> Instant {
+    pub fn deadline(&self) -> Instant {
         let allowed = self
             .connect_timeout
             .saturating_add(self.timeout)

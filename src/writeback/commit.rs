@@ -1,7 +1,7 @@
 //! The commit of a `FileWriter`: the cheapest honest way of its bytes to the server.
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::send::refuses_the_name;
 use super::writer::{Committed, FileWriter, Stream};
@@ -63,6 +63,9 @@ impl FileWriter {
         let mut stream = self.take_stream();
         self.forget_left();
         let mut attempt = 1;
+        let remote = &self.context.remote;
+        // Who has waited a minute for a final reply in vain does not begin anew.
+        let deadline = remote.deadline();
         let committed = loop {
             match self.commit_once(&mut stream) {
                 Ok(committed) => break committed,
@@ -74,7 +77,8 @@ impl FileWriter {
                 }
                 Err(WriteError::Remote(error))
                     if error.kind().is_transient()
-                        && (attempt < ATTEMPTS || self.context.remote.is_hard()) =>
+                        && (attempt < ATTEMPTS && Instant::now() < deadline
+                            || remote.is_hard()) =>
                 {
                     let path = self.state.lock().path.clone();
                     log::info!(
