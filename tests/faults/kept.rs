@@ -560,6 +560,10 @@ fn an_old_content_gets_its_name_back(kept: &mut Kept) {
     let holder = kept.hold(&["create victim", "small", "close"]);
     last.happens_within(LIMIT);
     kept.kill_under(Some(holder));
+    // Else what was held back would still reach the server.
+    poll::until(LIMIT, "its connections are gone", || {
+        kept.ground.proxy.counts().open == 0
+    });
     kept.ground.proxy.heal();
     assert_eq!(kept.temporary().len(), 2, "old and new");
     assert!(!kept.there("victim").exists());
