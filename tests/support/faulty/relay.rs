@@ -1,7 +1,7 @@
 //! The thread of a proxy: waits for all its connections at once and moves what can be moved.
 
 use std::io::{self, Read as _};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use socket2::Socket;
+use socket2::{SockRef, Socket};
 
 use super::control::Conversation;
 use super::data::Channel;
@@ -131,7 +131,11 @@ impl Relay {
                 }
             }
             Order::Close => {
-                self.listener = None;
+                if let Some(listener) = self.listener.take() {
+                    // A process that another test is just starting may hold a copy for a moment: closing
+                    // would not end the listening then.
+                    SockRef::from(&listener).shutdown(Shutdown::Both).unwrap();
+                }
                 touched = self.carry_out(&Order::Drop {
                     how: How::Rst,
                     idle_only: false,
