@@ -129,6 +129,11 @@ impl ControlConnection {
         reply
     }
 
+    /// Whether a reply has been read that nobody took yet.
+    pub(super) fn has_reply(&self) -> bool {
+        self.replies.has_reply()
+    }
+
     /// The next reply if it has come, without waiting.
     ///
     /// # Errors

@@ -168,6 +168,11 @@ impl ReplyReader {
         self.complete.pop_front()
     }
 
+    /// Whether there is a complete reply.
+    pub(super) fn has_reply(&self) -> bool {
+        !self.complete.is_empty()
+    }
+
     /// Nothing has come that nobody took.
     pub(super) fn is_empty(&self) -> bool {
         self.line.is_empty() && self.open.is_none() && self.complete.is_empty()

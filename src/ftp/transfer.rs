@@ -263,10 +263,13 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
                 .map_err(|e| FtpError::from_data(verb, e));
         }
         loop {
-            let ready = wait_either(data, direction, session.control().stream(), deadline)
-                .map_err(|e| FtpError::from_data(verb, e))?;
-            if ready.first {
-                return Ok(());
+            // What came in one segment with the 1xx was read with it: the socket says nothing of it.
+            if !session.control().has_reply() {
+                let ready = wait_either(data, direction, session.control().stream(), deadline)
+                    .map_err(|e| FtpError::from_data(verb, e))?;
+                if ready.first {
+                    return Ok(());
+                }
             }
             match session.control_mut().try_reply(verb) {
                 // A further 1xx, or half a reply.

@@ -175,6 +175,24 @@ fn refusals_before_and_after_150() {
 }
 
 #[test]
+fn a_refusal_in_one_segment_with_the_150() {
+    let (server, mut session) = one(script(|c| {
+        c.greet(&[]);
+        c.expect("RETR /a");
+        // Both are read at once, and the data connection stays open.
+        c.send("150 coming\r\n451 read error");
+        let data = c.data();
+        assert_eq!(c.line(), None);
+        drop(data);
+    }));
+    let mut transfer = Transfer::retrieve(&mut session, &path("/a"), 0).unwrap();
+    assert_eq!(read_to_end(&mut transfer).unwrap_err().code(), Some(451));
+    drop(transfer);
+    drop(session);
+    server.finish();
+}
+
+#[test]
 fn the_final_reply_may_overtake_the_data() {
     let (server, mut session) = one(script(|c| {
         c.greet(&[]);
