@@ -152,23 +152,22 @@ impl FtpFs {
     pub(super) fn new_path(&self, parent: u64, name: &[u8]) -> Result<RemotePath, FsError> {
         let path = self.path(parent)?.join(name)?;
         // Nobody but a commit of ours may use these: they are hidden, and removed when found.
-        let ours = self.temporary.is_ours(name);
-        if ours || !self.keeps_name(name, &self.temporary.beside(&path))? {
+        if self.temporary.is_ours(name) || !self.keeps_name(name, &path)? {
             Err(FsError::Errno(libc::EINVAL))
         } else {
             Ok(path)
         }
     }
 
-    /// [`Remote::keeps_name`](crate::remote::Remote::keeps_name), with the trial in the journal.
-    fn keeps_name(&self, name: &[u8], free: &RemotePath) -> Result<bool, FsError> {
-        let plain = name.iter().all(|byte| (b' '..=b'~').contains(byte));
-        if plain && !name.ends_with(b" ") {
-            return Ok(self.remote.keeps_name(name, free)?);
+    /// Whether the server stores `name` as it is; a trial beside `path` is in the journal meanwhile.
+    fn keeps_name(&self, name: &[u8], path: &RemotePath) -> Result<bool, FsError> {
+        if let Some(known) = self.remote.keeps_name(name) {
+            return Ok(known);
         }
-        self.writing.journal.begins(free, NameUse::Trial);
-        let keeps = self.remote.keeps_name(name, free)?;
-        self.writing.journal.ends(free);
+        let free = self.temporary.beside(path);
+        self.writing.journal.begins(&free, NameUse::Trial);
+        let keeps = self.remote.try_name(name, &free)?;
+        self.writing.journal.ends(&free);
         Ok(keeps)
     }
 

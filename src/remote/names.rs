@@ -31,26 +31,34 @@ const fn odd(ability: Ability, concerns: fn(&[u8]) -> bool, ending: &'static [u8
 }
 
 impl Remote {
-    /// Whether the server stores this name as it is, as far as can be known. What it does with a name of
-    /// this sort is tried once, with a directory beside `free`, a temporary name that is not in use.
+    /// Whether the server stores this name as it is; `None` if that has to be tried
+    /// ([`Remote::try_name`]). Never waits.
+    pub fn keeps_name(&self, name: &[u8]) -> Option<bool> {
+        let concerned = || ODD.iter().filter(|odd| (odd.concerns)(name));
+        if concerned().any(|odd| self.profile.lacks(odd.ability)) {
+            return Some(false);
+        }
+        let proven = concerned().all(|odd| self.profile.is_proven(odd.ability));
+        proven.then_some(true)
+    }
+
+    /// Tries what the server does with names of this sort, once, with a directory beside `free`, a temporary
+    /// name that is not in use; whether it stores them as they are, as far as can be known.
     ///
     /// # Errors
     /// The connection.
-    pub fn keeps_name(&self, name: &[u8], free: &RemotePath) -> Result<bool, RemoteError> {
+    pub fn try_name(&self, name: &[u8], free: &RemotePath) -> Result<bool, RemoteError> {
         for odd in ODD.iter().filter(|odd| (odd.concerns)(name)) {
-            let ability = odd.ability;
-            if self.profile.is_proven(ability) {
+            if self.profile.is_proven(odd.ability) {
                 continue;
             }
-            if !self.profile.lacks(ability) {
-                match self.try_name(free, odd.ending)? {
-                    Some(true) => self.profile.learn_proven(ability),
-                    Some(false) => self.profile.learn_lack(ability),
-                    None => continue,
+            match self.try_ending(free, odd.ending)? {
+                Some(true) => self.profile.learn_proven(odd.ability),
+                Some(false) => {
+                    self.profile.learn_lack(odd.ability);
+                    return Ok(false);
                 }
-            }
-            if self.profile.lacks(ability) {
-                return Ok(false);
+                None => {}
             }
         }
         Ok(true)
@@ -58,7 +66,7 @@ impl Remote {
 
     /// Whether a directory with this ending of its name gets this name; `None` if it cannot be made, or is
     /// not found.
-    fn try_name(&self, free: &RemotePath, ending: &[u8]) -> Result<Option<bool>, RemoteError> {
+    fn try_ending(&self, free: &RemotePath, ending: &[u8]) -> Result<Option<bool>, RemoteError> {
         let Some(dir) = free.parent() else {
             return Ok(None);
         };
