@@ -20,8 +20,8 @@ enum ListedNow {
     Unknown,
 }
 
-/// So many entries are looked up at a time: a few more than one answer to the kernel holds.
-const PLUS: usize = 256;
+/// So many entries are looked up at a time: a small answer to the kernel holds about half of them.
+const PLUS: usize = 64;
 
 /// The entries of a directory at the time of its opendir: what was passed once stays where it was, so
 /// that programs may seek.
@@ -134,17 +134,21 @@ impl FtpFs {
         if !snapshot.dots(offset).all(|entry| take(&entry)) {
             return Ok(());
         }
-        let behind: Vec<_> = snapshot.behind(offset).collect();
-        for part in behind.chunks(PLUS) {
+        let mut behind = snapshot.behind(offset);
+        loop {
+            let part: Vec<_> = behind.by_ref().take(PLUS).collect();
+            if part.is_empty() {
+                return Ok(());
+            }
             let entries: Vec<_> = part.iter().map(|(_, entry, _)| *entry).collect();
             let listed = self.listed_now(snapshot.ino, &entries);
-            for ((ino, entry, next_offset), listed) in part.iter().zip(listed) {
-                let looked = self.looked_now(&snapshot, *ino, entry, listed);
+            for ((ino, entry, next_offset), listed) in part.into_iter().zip(listed) {
+                let looked = self.looked_now(&snapshot, ino, entry, listed);
                 // glibc passes over a number 0, as of a deleted file.
                 let number = looked.as_ref().map_or(0, |looked| looked.attr.ino.0);
                 let taken = take(&DirEntry {
                     ino: number,
-                    next_offset: *next_offset,
+                    next_offset,
                     kind: file_type(entry.kind),
                     name: &entry.name,
                     looked,
@@ -157,7 +161,6 @@ impl FtpFs {
                 inodes.remember(number);
             }
         }
-        Ok(())
     }
 
     /// What the cached listing says now of these entries of a directory.
@@ -182,9 +185,13 @@ impl FtpFs {
         listed: ListedNow,
     ) -> Option<Looked> {
         let (dir, name) = (snapshot.ino, &entry.name);
-        let present = self.inodes.lock().find(dir, name);
+        let (present, kind) = {
+            let inodes = self.inodes.lock();
+            let present = inodes.find(dir, name);
+            (present, present.and_then(|present| inodes.kind(present)))
+        };
         if let Some(present) = present
-            && self.inodes.lock().kind(present) == Some(EntryKind::File)
+            && kind == Some(EntryKind::File)
             && let Some(file) = self.open_file(present)
         {
             return Some(self.looked(present, &file.entry(), Duration::ZERO));
