@@ -1,9 +1,11 @@
 //! `Moves`: which names are becoming other files, or none, or have just become that.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::{FsError, FtpFs};
 use crate::ftp::RemotePath;
 
 /// So many ended renames are remembered: an open that took longer than that many asks again.
@@ -50,15 +52,34 @@ impl Moves {
         self.state.lock().count
     }
 
-    /// Whether `path` has become another file since `moment`. Waits for a rename that is about to
-    /// do that, which has its own deadlines.
-    pub(super) fn changed_since(&self, moment: u64, path: &RemotePath) -> bool {
+    /// Whether `path` has become another file since `moment`. Waits for a rename that is about to do that, which
+    /// may have to upload the file first.
+    ///
+    /// # Errors
+    /// ETIMEDOUT if that is still under way at `deadline`.
+    pub(super) fn changed_since(
+        &self,
+        moment: u64,
+        path: &RemotePath,
+        deadline: Instant,
+    ) -> Result<bool, FsError> {
         let mut state = self.state.lock();
         while state.active.contains(path) {
-            self.ended.wait(&mut state);
+            if self.ended.wait_until(&mut state, deadline).timed_out() {
+                return Err(FsError::Errno(libc::ETIMEDOUT));
+            }
         }
         let ended = usize::try_from(state.count - moment).unwrap_or(usize::MAX);
-        ended > state.recent.len() || state.recent.iter().rev().take(ended).any(|to| to == path)
+        let mut since = state.recent.iter().rev().take(ended);
+        Ok(ended > state.recent.len() || since.any(|to| to == path))
+    }
+}
+
+impl FtpFs {
+    /// [`Moves::changed_since`], within the time of one operation.
+    pub(super) fn changed_since(&self, moment: u64, path: &RemotePath) -> Result<bool, FsError> {
+        let deadline = self.remote.deadline();
+        self.moves.changed_since(moment, path, deadline)
     }
 }
 
@@ -86,14 +107,16 @@ mod tests {
         let path = |name: &[u8]| RemotePath::root().join(name).unwrap();
         let moves = Moves::default();
         let before = moves.now();
+        let changed =
+            |since, path: &RemotePath| moves.changed_since(since, path, Instant::now()).unwrap();
         drop(moves.begin(&path(b"a")));
-        assert!(moves.changed_since(before, &path(b"a")));
-        assert!(!moves.changed_since(before, &path(b"b")));
-        assert!(!moves.changed_since(moves.now(), &path(b"a")));
+        assert!(changed(before, &path(b"a")));
+        assert!(!changed(before, &path(b"b")));
+        assert!(!changed(moves.now(), &path(b"a")));
         (0..=REMEMBERED).for_each(|_| drop(moves.begin(&path(b"c"))));
-        assert!(
-            moves.changed_since(before, &path(b"b")),
-            "too long ago to be sure"
-        );
+        assert!(changed(before, &path(b"b")), "too long ago to be sure");
+        let _moving = moves.begin(&path(b"d"));
+        let waited = moves.changed_since(moves.now(), &path(b"d"), Instant::now());
+        assert_eq!(waited.unwrap_err().errno(), libc::ETIMEDOUT);
     }
 }

@@ -99,7 +99,7 @@ impl FtpFs {
             return self.open_truncated(ino, &path, &found, flags, wait, began);
         }
         let version = self.current_version(&path, &found, wait)?;
-        if self.moves.changed_since(began, &path) {
+        if self.changed_since(began, &path)? {
             return Ok(None);
         }
         if self.is_another_file(ino, version) {
@@ -127,9 +127,10 @@ impl FtpFs {
             reply |= FopenFlags::FOPEN_NOFLUSH;
         }
         let opened = self.new_handle(&file, flags, reply);
-        if self.moves.changed_since(began, &path) {
+        let changed = self.changed_since(began, &path);
+        if !matches!(changed, Ok(false)) {
             self.release(opened.handle);
-            return Ok(None);
+            return changed.map(|_| None);
         }
         Ok(Some(opened))
     }
@@ -259,7 +260,7 @@ impl FtpFs {
             reader.retire();
         });
         let opened = self.new_handle(&file, flags, FopenFlags::empty());
-        if ours && self.moves.changed_since(began, path) {
+        if ours && self.changed_since(began, path).unwrap_or(true) {
             match self.path_of(ino) {
                 // It has lost its name before its writer was known: what was begun concerns nobody.
                 None => {

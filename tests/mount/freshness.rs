@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::errno::Errno;
 
@@ -422,9 +422,13 @@ fn an_exclusive_create_sees_what_others_made(place: &Place) {
     let path = look.here.join("lock");
     fails("absent", fs::metadata(&path), Errno::ENOENT);
     holds::<&str>(&look.here, []);
+    let listed = Instant::now();
     theirs(place, "lock", b"theirs");
     // A listing may be a second old for this.
-    std::thread::sleep(Duration::from_millis(1500));
+    eventually("the listing is older", SOON, || {
+        let age = listed.elapsed();
+        holding(age > Duration::from_millis(1500), || format!("{age:?}"))
+    });
     fails("O_EXCL", File::create_new(&path), Errno::EEXIST);
     has(&place.there.join("lock"), b"theirs");
 }
