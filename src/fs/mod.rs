@@ -20,6 +20,7 @@ mod change;
 mod moves;
 mod rename;
 mod open;
+mod reading;
 mod release;
 mod create;
 mod io;

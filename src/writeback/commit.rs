@@ -1,13 +1,12 @@
 //! The commit of a `FileWriter`: the cheapest honest way of its bytes to the server.
 
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::send::refuses_the_name;
 use super::writer::{Committed, FileWriter, Stream};
-use super::{ByteRanges, UNKNOWN_MODE, UNTOLD_MODE, UploadPolicy, WriteError};
+use super::{ByteRanges, UploadPolicy, WriteError};
 use crate::ftp::RemotePath;
-use crate::remote::{ErrorKind, FileVersion, RemoteError, Upload, UploadMode};
+use crate::remote::{ErrorKind, FileVersion, Upload, UploadMode};
 
 /// How often a commit is begun anew from staging after a failure that may pass.
 const ATTEMPTS: u32 = 3;
@@ -388,113 +387,5 @@ impl FileWriter {
     fn is_gone(&self, path: &RemotePath) -> bool {
         let entry = self.context.remote.entry(path);
         entry.is_err_and(|error| error.kind() == ErrorKind::NotFound)
-    }
-
-    /// The content is on the server: mode and time follow, and the state learns what is there.
-    fn finish(
-        &self,
-        snapshot: &Snapshot,
-        mut version: FileVersion,
-        is_new: bool,
-    ) -> Result<Committed, RemoteError> {
-        let mode = self.settle_mode(&snapshot.path, is_new)?;
-        if let Some(time) = snapshot.set_modified {
-            match self.context.remote.set_modified(&snapshot.path, time) {
-                Ok(()) => version.modified = Some(whole_second(time)),
-                Err(error) => self.tolerate(&snapshot.path, "set its time", error)?,
-            }
-        }
-        let mut state = self.state.lock();
-        state.base = Some(version);
-        state.exists = true;
-        state.resized = state.size < version.size;
-        state.chased_in_vain = false;
-        state.base_valid = version.size.min(state.size);
-        if state.set_modified == snapshot.set_modified {
-            state.set_modified = None;
-            if let Some(time) = snapshot.set_modified {
-                state.modified = if version.modified == Some(whole_second(time)) {
-                    whole_second(time)
-                } else {
-                    version.modified.unwrap_or(state.modified)
-                };
-            }
-        }
-        Ok(Committed {
-            version,
-            shown: state.modified,
-            mode,
-        })
-    }
-
-    /// Gives a file that the server made anew the mode that it has to have.
-    fn settle_mode(&self, path: &RemotePath, is_new: bool) -> Result<Option<u16>, RemoteError> {
-        let (wanted, pending) = {
-            let state = self.state.lock();
-            (state.mode, state.mode_pending)
-        };
-        let Some(wanted) = wanted else {
-            return Ok(None);
-        };
-        if !is_new && !pending {
-            return Ok(Some(wanted));
-        }
-        let given = if is_new {
-            self.mode_of_new_files(path)
-        } else {
-            None
-        };
-        if given != Some(wanted) {
-            match self.context.remote.set_mode(path, wanted) {
-                Ok(()) => {}
-                Err(error) => {
-                    self.tolerate(path, "set its mode", error)?;
-                    let mut state = self.state.lock();
-                    (state.mode, state.mode_pending) = (given, false);
-                    return Ok(given);
-                }
-            }
-        }
-        let mut state = self.state.lock();
-        // Another one may have been asked for meanwhile: that is for the next commit.
-        state.mode_pending &= state.mode != Some(wanted);
-        Ok(Some(wanted))
-    }
-
-    /// What the server gives to new files: asked once, of the first one.
-    fn mode_of_new_files(&self, path: &RemotePath) -> Option<u16> {
-        let learned = &self.context.new_file_mode;
-        let known = learned.load(Ordering::Relaxed);
-        if known != UNKNOWN_MODE {
-            return u16::try_from(known).ok();
-        }
-        let mode = self.context.remote.entry(path).ok()?.mode;
-        learned.store(mode.map_or(UNTOLD_MODE, u32::from), Ordering::Relaxed);
-        mode
-    }
-
-    fn tolerate(
-        &self,
-        path: &RemotePath,
-        what: &str,
-        error: RemoteError,
-    ) -> Result<(), RemoteError> {
-        match error.kind() {
-            ErrorKind::Unsupported if self.context.strict => Err(error),
-            ErrorKind::Unsupported => Ok(()),
-            _ if self.context.strict => Err(error),
-            _ => {
-                log::warn!("{path} is stored, but the server did not {what}: {error}");
-                Ok(())
-            }
-        }
-    }
-}
-
-/// FTP keeps whole seconds (RFC 3659 section 2.3, drafts of MFMT).
-fn whole_second(time: SystemTime) -> SystemTime {
-    match time.duration_since(SystemTime::UNIX_EPOCH) {
-        Ok(since) => time - std::time::Duration::from_nanos(u64::from(since.subsec_nanos())),
-        Err(_) => time,
     }
 }

@@ -4,6 +4,7 @@ mod ranges;
 mod staging;
 mod writer;
 mod commit;
+mod attributes;
 mod patch;
 mod send;
 mod left;
