@@ -157,3 +157,32 @@ ensure_test_tools() {
   ensure_command getfattr attr
   ensure_command unshare util-linux
 }
+
+# Like ensure_packages, but a package that cannot be had is said and left out.
+try_packages() {
+  local package missing=()
+  for package in "$@"; do
+    dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+  done
+  [ ${#missing[@]} = 0 ] && return 0
+  apt_update
+  for package in "${missing[@]}"; do
+    if [ -z "$(apt-cache policy "$package" 2>/dev/null | sed -n 's/^ *Candidate: \([^(].*\)/\1/p')" ]; then
+      say "there is no package $package here"
+    else
+      (ensure_packages "$package") || say "$package cannot be installed"
+    fi
+  done
+}
+
+# What scripts/bench compares with, and what it does it with.
+ensure_bench_tools() {
+  ensure_command python3 python3
+  ensure_command ip iproute2
+  ensure_command nsenter util-linux
+  ensure_command curl curl
+  ensure_command lftp lftp
+  [ -e /dev/net/tun ] || as_root modprobe tun 2>/dev/null
+  [ -e /dev/net/tun ] || die "there is no /dev/net/tun: load the kernel module tun"
+  locked try_packages rclone curlftpfs gvfs-backends gvfs-fuse gvfs-daemons dbus-daemon libglib2.0-bin
+}

@@ -3,10 +3,11 @@
 # BRAND and defines
 #   provide    installs what the brand needs
 #   configure  writes its configuration into $STATE and sets the array COMMAND, which serves
-#              $ROOT on 127.0.0.1:$PORT in the foreground
+#              $ROOT on $LISTEN:$PORT in the foreground
 # and then calls `server_main "$@"`.
 #
 # Settings, by environment (empty or 0 = off):
+#   FTPFS_LISTEN=ADDRESS          the address that it serves at (default: 127.0.0.1; not embedded, pyftpdlib)
 #   FTPFS_PASSIVE_PORTS=LOW:HIGH  ports for passive data connections (default: any)
 #   FTPFS_MAX_CLIENTS=N           at most N sessions at a time (default: the brand's, at least 30)
 #   FTPFS_READ_ONLY=1             the user may not change anything (not embedded)
@@ -23,6 +24,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/ensure.sh"
 PATH=$PATH:/usr/sbin:/sbin
 LOGIN=tester
+LISTEN=${FTPFS_LISTEN:-127.0.0.1}
 STATE_PREFIX=${TMPDIR:-/tmp}/ftpfs-server
 
 on() { case "${1:-}" in '' | 0 | no | off) return 1 ;; esac; }
@@ -148,7 +150,7 @@ free_port() {
 logs_in() {
   alive "$STATE" || return 0
   (
-    exec 3<>"/dev/tcp/127.0.0.1/$PORT" || exit 1
+    exec 3<>"/dev/tcp/$LISTEN/$PORT" || exit 1
     # Usage: expect CODE: reads one reply, of several lines perhaps.
     expect() {
       local line
@@ -206,7 +208,7 @@ launch() {
   PORT=${1:-$(free_port)}
   COMMAND=()
   configure
-  (umask 077 && echo "ftp://$LOGIN:$PASSWORD@127.0.0.1:$PORT/" >"$STATE/url")
+  (umask 077 && echo "ftp://$LOGIN:$PASSWORD@$LISTEN:$PORT/" >"$STATE/url")
   rm -f "$STATE/ready"
   setsid "${COMMAND[@]}" </dev/null >"$STATE/log" 2>&1 &
   echo $! >"$STATE/pid"
