@@ -104,10 +104,8 @@ class Round:
 
     def wire(self, work, **scratch):
         """The same by a program without a mount."""
-        scratch = {"large": self.large, "got": str(self.scratch / "got"), **scratch}
-        for leftover in (self.scratch / "got",):
-            shutil.rmtree(leftover, ignore_errors=True)
-            leftover.unlink(missing_ok=True)
+        tree, _ = self.sample.sizes.tree(self.link.name)
+        scratch = {"large": self.large, "tree": tree, "got": str(self.scratch / "got"), **scratch}
         command = self.client.commands(work, self.server, self.sample, scratch)
         if command is None:
             raise Unfit
@@ -208,7 +206,7 @@ def find(r):
     tree, count = r.sample.sizes.tree(r.link.name)
     output = r.scratch / "output"
     if not r.client.mounts:
-        return {"find": r.wire("find", tree=tree)["seconds"]}
+        return {"find": r.wire("find")["seconds"]}
     result = r.run("find", "find", r.served / tree, output=output)
     top = f"{r.served / tree}"
     found = sorted(line[len(top) :].lstrip("/") for line in output.read_text().splitlines())
