@@ -11,6 +11,7 @@ impl Session {
     /// # Errors
     /// Refused.
     pub fn enter(&mut self, path: &RemotePath) -> Result<(), FtpError> {
+        self.set_away(true);
         let line = Command::Cwd(path.as_bytes()).line_length();
         if line <= MAX_LINE && !is_filtered(path.as_bytes()) {
             return self.accept(Command::Cwd(path.as_bytes())).map(drop);
@@ -20,6 +21,22 @@ impl Session {
             self.accept(Command::Cwd(piece))?;
         }
         Ok(())
+    }
+
+    /// Leaves the directory that was entered last. Pure-FTPd returns to the session's directory after MLSD of another
+    /// one, and ends the session (421) if somebody has removed it.
+    pub(super) fn come_back(&mut self) -> Result<(), FtpError> {
+        if !self.is_away() {
+            return Ok(());
+        }
+        let home = self.home_or_root();
+        match self.accept(Command::Cwd(home.as_bytes())) {
+            Err(FtpError::Refused { .. }) | Ok(_) => {
+                self.set_away(false);
+                Ok(())
+            }
+            Err(lost) => Err(lost),
+        }
     }
 
     /// The path as it fits into the command: absolute, else the name alone, after entering its

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ftpfs::ftp::listing::EntryKind;
-use ftpfs::ftp::{LoginConfig, RemotePath, Secret};
+use ftpfs::ftp::{ListCommand, LoginConfig, RemotePath, Secret, Session, Transfer};
 use ftpfs::net::AddressFamily;
 use ftpfs::pool::PoolConfig;
 use ftpfs::remote::{Download, ErrorKind, FileVersion, Remote, RemoteError, Upload, UploadMode};
@@ -32,6 +32,7 @@ fn pool(max_connections: usize) -> PoolConfig {
         last_idle: Duration::from_secs(300),
         patience: Duration::from_secs(5),
         hard: false,
+        ahead: true,
     }
 }
 
@@ -383,5 +384,24 @@ fn odd_names_and_long_paths() {
         assert_eq!(listing.entries[0].name, b"-g");
         let version = case.remote.version(&deep.join(b"-g").unwrap()).unwrap();
         assert_eq!(version.size, 4);
+    });
+}
+
+#[test]
+fn the_directory_of_a_session_is_removed_by_others() {
+    for_each(1, |case| {
+        let dir = case.at("entered");
+        case.remote.make_directory(&dir).unwrap();
+        let mut session = Session::open(&login(&case.server), &Arc::default()).unwrap();
+        session.enter(&dir).unwrap();
+        fs::remove_dir(case.server.at("entered")).unwrap();
+        if session.features().has("MLST") {
+            let mut listed = Transfer::list(&mut session, ListCommand::Mlsd, &case.home).unwrap();
+            let mut buf = [0; 4096];
+            while listed.read(&mut buf).unwrap() > 0 {}
+            listed.finish(Duration::from_secs(10)).unwrap();
+        }
+        session.size(&case.at("missing")).unwrap_err();
+        assert!(session.is_alive());
     });
 }
