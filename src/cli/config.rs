@@ -98,6 +98,7 @@ pub(super) fn build(
             last_idle: LAST_IDLE,
             patience: settings.connect_timeout,
             hard: settings.hard,
+            ahead: true,
         },
         session: SessionConfig {
             mountpoint,

@@ -19,6 +19,7 @@ pub(super) struct ControlConnection {
     stream: Stream,
     replies: ReplyReader,
     outstanding: usize,
+    ahead: Option<Ahead>,
     broken: bool,
     /// Sent, and not to be shown even if the server repeats it.
     password: Secret,
@@ -28,6 +29,13 @@ pub(super) struct ControlConnection {
     limit: Option<Instant>,
     round_trip: Option<Duration>,
     number: u32,
+}
+
+/// A command that was sent before anybody needs its reply.
+struct Ahead {
+    /// Replies that come before it.
+    before: usize,
+    reply: Option<Reply>,
 }
 
 impl ControlConnection {
@@ -48,6 +56,7 @@ impl ControlConnection {
             replies: ReplyReader::default(),
             // The greeting.
             outstanding: 1,
+            ahead: None,
             broken: false,
             password: Secret::default(),
             first_was_refused: false,
@@ -72,6 +81,7 @@ impl ControlConnection {
             return Err(FtpError::Broken { verb });
         }
         if self.outstanding == 0 {
+            self.wait_for_ahead()?;
             self.nothing_unasked(verb)?;
         }
         for command in commands {
@@ -142,39 +152,133 @@ impl ControlConnection {
         if self.broken || self.outstanding == 0 {
             return Err(self.fail(FtpError::Broken { verb }));
         }
-        let mut buf = [0; 4096];
-        let login = matches!(verb, GREETING | "USER" | "PASS");
         loop {
-            if let Some(mut reply) = self.replies.next() {
-                if login {
-                    reply.hide_password(self.password.expose());
+            if let Some(reply) = self.replies.next() {
+                if let Some(reply) = self.sort(verb, reply)? {
+                    return Ok(Some(reply));
                 }
-                log::trace!("[{}] < {reply}", self.number);
-                if reply.code() == 421 || is_dying(&reply) {
-                    return Err(self.fail(FtpError::Farewell { verb, reply }));
-                }
-                if !reply.is_preliminary() {
-                    self.outstanding -= 1;
-                }
-                let expected = self.first_was_refused && reply.code() == 503;
-                if matches!(reply.code(), 503 | 530) && !login && !expected {
-                    // The server sees another state of this session than we do: logged out, or
-                    // a command missing before this one.
-                    self.mark_broken();
-                }
-                return Ok(Some(reply));
+            } else if !self.receive(verb)? {
+                return Ok(None);
             }
-            let read = self.stream.try_read(&mut buf);
-            match read.map_err(|e| self.fail(FtpError::from_control(verb, e)))? {
-                None => return Ok(None),
-                Some(0) => {
-                    let end = std::io::ErrorKind::UnexpectedEof.into();
-                    return Err(self.fail(FtpError::from_control(verb, end)));
+        }
+    }
+
+    /// Sends a command behind what is outstanding, for nobody to wait for. One at a time.
+    ///
+    /// # Errors
+    /// A lost connection.
+    pub(super) fn ask_ahead(&mut self, command: Command<'_>) -> Result<(), FtpError> {
+        let before = self.outstanding;
+        self.send(&[command])?;
+        self.outstanding = before;
+        let reply = None;
+        self.ahead = Some(Ahead { before, reply });
+        Ok(())
+    }
+
+    /// The reply to the command that was sent ahead, if it has come. Does not wait.
+    ///
+    /// # Errors
+    /// As [`ControlConnection::try_reply`].
+    pub(super) fn try_ahead(&mut self) -> Result<Option<Reply>, FtpError> {
+        const VERB: &str = "EPSV";
+        loop {
+            match &self.ahead {
+                Some(Ahead { reply: Some(_), .. }) => {
+                    return Ok(self.ahead.take().and_then(|ahead| ahead.reply));
                 }
-                Some(count) => self
-                    .replies
-                    .feed(verb, &buf[..count])
-                    .map_err(|e| self.fail(e))?,
+                Some(Ahead { before: 0, .. }) if !self.broken => {}
+                _ => return Ok(None),
+            }
+            if let Some(reply) = self.replies.next() {
+                if let Some(other) = self.sort(VERB, reply)? {
+                    let what = other.to_string();
+                    return Err(self.fail(FtpError::Protocol { verb: VERB, what }));
+                }
+            } else if !self.receive(VERB)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// As [`ControlConnection::try_ahead`], when all other replies have come; waits for it.
+    ///
+    /// # Errors
+    /// As [`ControlConnection::reply`]; [`FtpError::Broken`] if nothing was sent ahead.
+    pub(super) fn take_ahead(&mut self) -> Result<Reply, FtpError> {
+        self.wait_for_ahead()?;
+        let reply = self.ahead.take().and_then(|ahead| ahead.reply);
+        reply.ok_or(FtpError::Broken { verb: "EPSV" })
+    }
+
+    /// A command sent meanwhile could be carried out first (libunftp) or not at all (uftpd).
+    fn wait_for_ahead(&mut self) -> Result<(), FtpError> {
+        let deadline = self.deadline(self.timeout, || "the reply to EPSV".into());
+        loop {
+            if let Some(reply) = self.try_ahead()? {
+                let (before, reply) = (0, Some(reply));
+                self.ahead = Some(Ahead { before, reply });
+            }
+            match &self.ahead {
+                Some(Ahead { reply: None, .. }) if !self.broken => {}
+                _ => return Ok(()),
+            }
+            self.stream.acknowledge_at_once();
+            self.stream
+                .wait(Direction::Read, &deadline)
+                .map_err(|e| self.fail(FtpError::from_control("EPSV", e)))?;
+        }
+    }
+
+    /// Whose reply is it? `None` if it is that of the command sent ahead.
+    fn sort(&mut self, verb: &'static str, mut reply: Reply) -> Result<Option<Reply>, FtpError> {
+        let login = matches!(verb, GREETING | "USER" | "PASS");
+        if login {
+            reply.hide_password(self.password.expose());
+        }
+        log::trace!("[{}] < {reply}", self.number);
+        if reply.code() == 421 || is_dying(&reply) {
+            return Err(self.fail(FtpError::Farewell { verb, reply }));
+        }
+        if !reply.is_preliminary() {
+            match &mut self.ahead {
+                Some(Ahead {
+                    before: 0,
+                    reply: here @ None,
+                }) => {
+                    *here = Some(reply);
+                    return Ok(None);
+                }
+                Some(Ahead {
+                    before,
+                    reply: None,
+                }) => *before -= 1,
+                _ => {}
+            }
+            self.outstanding -= 1;
+        }
+        let expected = self.first_was_refused && reply.code() == 503;
+        if matches!(reply.code(), 503 | 530) && !login && !expected {
+            // The server sees another state of this session than we do: logged out, or
+            // a command missing before this one.
+            self.mark_broken();
+        }
+        Ok(Some(reply))
+    }
+
+    /// Takes what has come; `false` if nothing has.
+    fn receive(&mut self, verb: &'static str) -> Result<bool, FtpError> {
+        let mut buf = [0; 4096];
+        let read = self.stream.try_read(&mut buf);
+        match read.map_err(|e| self.fail(FtpError::from_control(verb, e)))? {
+            None => Ok(false),
+            Some(0) => {
+                let end = std::io::ErrorKind::UnexpectedEof.into();
+                Err(self.fail(FtpError::from_control(verb, end)))
+            }
+            Some(count) => {
+                let fed = self.replies.feed(verb, &buf[..count]);
+                fed.map(|()| true).map_err(|e| self.fail(e))
             }
         }
     }
@@ -202,7 +306,12 @@ impl ControlConnection {
     /// 1xx. Without it the connection is broken.
     pub(super) fn take_last_reply(&mut self, verb: &'static str, time: Duration) {
         match self.reply_within(verb, time) {
-            Ok(reply) if reply.is_preliminary() => self.outstanding = 0,
+            Ok(reply) if reply.is_preliminary() => {
+                self.outstanding = 0;
+                if let Some(ahead) = &mut self.ahead {
+                    ahead.before = 0;
+                }
+            }
             Ok(_) => {}
             Err(e) => log::debug!("[{}] not to be used again: {e}", self.number),
         }
@@ -248,12 +357,24 @@ impl ControlConnection {
 
     /// Whether the next reply is sure to belong to the next command.
     pub(super) fn is_in_step(&self) -> bool {
-        !self.broken && self.outstanding == 0 && self.replies.is_empty()
+        !self.broken
+            && self.outstanding == 0
+            && (self.is_waiting_ahead() || self.replies.is_empty())
     }
 
     /// In step, and the server has neither closed it nor said anything unasked.
     pub(super) fn is_alive(&self) -> bool {
-        self.is_in_step() && self.stream.probe() == Probe::Quiet
+        self.is_in_step()
+            && match self.stream.probe() {
+                Probe::Quiet => true,
+                Probe::Readable => self.is_waiting_ahead(),
+                Probe::Closed => false,
+            }
+    }
+
+    /// Whether a command was sent ahead and its reply has not come.
+    fn is_waiting_ahead(&self) -> bool {
+        matches!(&self.ahead, Some(Ahead { reply: None, .. }))
     }
 
     /// The number by which logs tell connections apart.

@@ -5,12 +5,49 @@ use std::net::SocketAddr;
 
 use super::experience::Passive;
 use super::{Command, FtpError, Reply, ReplyClass, Session};
-use crate::net::{Connecting, Stream};
+use crate::net::{Connecting, Probe, Source, Stream};
 
-/// A data connection whose SYN is on its way, while the transfer command may already follow.
+/// A data connection, made or with its SYN on its way: the transfer command may already follow.
 pub(super) struct DataConnection {
-    connecting: Connecting,
-    how: Passive,
+    link: Link,
+    pub(super) how: Passive,
+    /// Made before it was needed: the server may have given it up since.
+    pub(super) early: bool,
+}
+
+enum Link {
+    Connecting(Connecting),
+    Made(Stream),
+}
+
+impl DataConnection {
+    /// What has to happen for it to be made; `None` when it is.
+    pub(super) fn awaits(&self) -> Option<Source<'_>> {
+        match &self.link {
+            Link::Connecting(connecting) => Some(Source::Connection(connecting)),
+            Link::Made(_) => None,
+        }
+    }
+
+    /// Open, and the server has not said anything on it.
+    pub(super) fn is_quiet(&self) -> bool {
+        match &self.link {
+            Link::Connecting(_) => true,
+            Link::Made(stream) => stream.probe() == Probe::Quiet,
+        }
+    }
+
+    /// Looks whether it is made by now, without waiting.
+    pub(super) fn advance(self) -> std::io::Result<Self> {
+        let link = match self.link {
+            Link::Connecting(connecting) => match connecting.try_finish()? {
+                Ok(stream) => Link::Made(stream),
+                Err(connecting) => Link::Connecting(connecting),
+            },
+            made @ Link::Made(_) => made,
+        };
+        Ok(Self { link, ..self })
+    }
 }
 
 impl Session {
@@ -22,13 +59,45 @@ impl Session {
         &mut self,
         verb: &'static str,
     ) -> Result<DataConnection, FtpError> {
-        let (how, port) = self.passive_port()?;
+        if let Some(armed) = self.take_armed()? {
+            return Ok(armed);
+        }
+        let how = self.experience().passive();
+        let reply = self.control_mut().exchange(how.command())?;
+        match self.connection_to(how, reply, verb)? {
+            Some(connection) => Ok(connection),
+            // EPSV is refused for good.
+            None => {
+                let how = self.experience().passive();
+                let reply = self.control_mut().exchange(how.command())?;
+                let connection = self.connection_to(how, reply, verb)?;
+                connection.ok_or(FtpError::Broken { verb })
+            }
+        }
+    }
+
+    /// Sends the SYN to where the server said. `None` if it is to be asked in the other way from now
+    /// on.
+    ///
+    /// # Errors
+    /// Refused, not understood, or no route.
+    pub(super) fn connection_to(
+        &mut self,
+        how: Passive,
+        reply: Reply,
+        verb: &'static str,
+    ) -> Result<Option<DataConnection>, FtpError> {
+        let Some(port) = self.port_in(how, reply)? else {
+            return Ok(None);
+        };
         // The address in a PASV reply is ignored: it is wrong behind a NAT, and a server that
         // names a stranger's would have us connect there (RFC 2577).
         let peer = SocketAddr::new(self.control().peer().ip(), port);
         let connecting = Connecting::start(peer, self.control().timeout())
             .map_err(|source| FtpError::NoDataConnection { verb, source })?;
-        Ok(DataConnection { connecting, how })
+        let link = Link::Connecting(connecting);
+        let early = false;
+        Ok(Some(DataConnection { link, how, early }))
     }
 
     /// Waits for the connection that [`Session::data_connection`] began.
@@ -40,11 +109,15 @@ impl Session {
         data: DataConnection,
         verb: &'static str,
     ) -> Result<Stream, FtpError> {
+        let connecting = match data.link {
+            Link::Made(stream) => return Ok(stream),
+            Link::Connecting(connecting) => connecting,
+        };
         let time = self.connect_timeout();
         let deadline = self
             .control()
             .deadline(time, || format!("the data connection of {verb}"));
-        match data.connecting.finish(&deadline) {
+        match connecting.finish(&deadline) {
             Ok(stream) => {
                 self.experience().data_connection_worked(data.how);
                 Ok(stream)
@@ -59,32 +132,39 @@ impl Session {
         }
     }
 
-    fn passive_port(&mut self) -> Result<(Passive, u16), FtpError> {
-        if self.experience().passive() == Passive::Epsv {
-            let reply = self.control_mut().exchange(Command::Epsv)?;
-            if let Some(port) = epsv_port(reply.text()).filter(|_| reply.is_completion()) {
-                return Ok((Passive::Epsv, usable("EPSV", &reply, Some(port))?));
+    fn port_in(&mut self, how: Passive, reply: Reply) -> Result<Option<u16>, FtpError> {
+        match how {
+            Passive::Epsv => {
+                if let Some(port) = epsv_port(reply.text()).filter(|_| reply.is_completion()) {
+                    return usable("EPSV", &reply, Some(port)).map(Some);
+                }
+                // 500, 501, 502, 522: it never will. 4xx: it has no port now, in either way.
+                let v4 = self.control().peer().ip().to_canonical().is_ipv4();
+                if reply.class() == ReplyClass::TransientNegative || !v4 {
+                    let verb = "EPSV";
+                    return Err(FtpError::Refused { verb, reply });
+                }
+                log::debug!("EPSV refused ({reply}): PASV from now on");
+                self.experience().epsv_is_refused();
+                Ok(None)
             }
-            // 500, 501, 502, 522: it never will. 4xx: it has no port now, in either way.
-            let v4 = self.control().peer().ip().to_canonical().is_ipv4();
-            if reply.class() == ReplyClass::TransientNegative || !v4 {
-                return Err(FtpError::Refused {
-                    verb: "EPSV",
-                    reply,
-                });
+            Passive::Pasv if reply.is_completion() => {
+                usable("PASV", &reply, pasv_port(reply.text())).map(Some)
             }
-            log::debug!("EPSV refused ({reply}): PASV from now on");
-            self.experience().epsv_is_refused();
+            Passive::Pasv => {
+                let verb = "PASV";
+                Err(FtpError::Refused { verb, reply })
+            }
         }
-        let reply = self.control_mut().exchange(Command::Pasv)?;
-        if !reply.is_completion() {
-            return Err(FtpError::Refused {
-                verb: "PASV",
-                reply,
-            });
+    }
+}
+
+impl Passive {
+    pub(super) fn command(self) -> Command<'static> {
+        match self {
+            Passive::Epsv => Command::Epsv,
+            Passive::Pasv => Command::Pasv,
         }
-        let port = pasv_port(reply.text());
-        Ok((Passive::Pasv, usable("PASV", &reply, port)?))
     }
 }
 

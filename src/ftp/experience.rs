@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use super::{Features, FtpError, RemotePath};
 
@@ -21,6 +21,7 @@ pub struct Experience {
     home: OnceLock<Result<RemotePath, String>>,
     passive: AtomicU8,
     pipelining: AtomicU8,
+    early_failures: AtomicU32,
 }
 
 const UNKNOWN: u8 = 0;
@@ -70,6 +71,16 @@ impl Experience {
     pub fn learn_pipelining(&self, works: bool) {
         let value = if works { YES } else { NO };
         self.pipelining.store(value, Ordering::Relaxed);
+    }
+
+    /// How many data connections that were made ahead were of no use when they were needed. One that was
+    /// made before the last of these is not relied on.
+    pub(super) fn early_failures(&self) -> u32 {
+        self.early_failures.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn early_one_failed(&self) {
+        self.early_failures.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn passive(&self) -> Passive {

@@ -15,11 +15,13 @@ mod stamp;
 mod session;
 mod argument;
 mod data;
+mod arming;
 mod transfer;
 #[doc(hidden)]
 pub mod readers;
 pub mod listing;
 
+pub use arming::Readiness;
 pub use error::FtpError;
 pub use experience::Experience;
 pub use features::Features;

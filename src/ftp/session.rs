@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::argument::is_filtered;
+use super::arming::Arming;
 use super::command::MAX_LINE;
 use super::control::ControlConnection;
 use super::stamp::{Stamp, parse_stamp};
@@ -22,6 +23,9 @@ pub struct Session {
     connect_timeout: Duration,
     /// A REST was sent whose transfer has not ended well.
     offset_held: bool,
+    /// In another directory than the login's.
+    away: bool,
+    arming: Arming,
 }
 
 impl Session {
@@ -37,6 +41,8 @@ impl Session {
             experience: Arc::clone(experience),
             connect_timeout: config.connect_timeout,
             offset_held: false,
+            away: false,
+            arming: Arming::default(),
         })
     }
 
@@ -273,10 +279,7 @@ impl Session {
     /// is kept for all sessions. If it is no, this session is broken: replies may be missing or late.
     /// libunftp fails this sequence always, shorter ones only sometimes.
     pub fn probe_pipelining(&mut self) -> bool {
-        let home = match self.experience.home() {
-            Some(Ok(home)) => home,
-            _ => RemotePath::root(),
-        };
+        let home = self.home_or_root();
         let pair = [Command::Cwd(home.as_bytes()), Command::Noop];
         let commands: Vec<_> = pair.iter().cycle().take(12).copied().collect();
         let patience = 3 * self.control.round_trip().unwrap_or_default() + Duration::from_secs(1);
@@ -331,6 +334,29 @@ impl Session {
 
     pub(super) fn set_holds_offset(&mut self, held: bool) {
         self.offset_held = held;
+    }
+
+    pub(super) fn is_away(&self) -> bool {
+        self.away
+    }
+
+    pub(super) fn set_away(&mut self, away: bool) {
+        self.away = away;
+    }
+
+    pub(super) fn home_or_root(&self) -> RemotePath {
+        match self.experience.home() {
+            Some(Ok(home)) => home,
+            _ => RemotePath::root(),
+        }
+    }
+
+    pub(super) fn arming(&self) -> &Arming {
+        &self.arming
+    }
+
+    pub(super) fn arming_mut(&mut self) -> &mut Arming {
+        &mut self.arming
     }
 
     pub(super) fn connect_timeout(&self) -> Duration {

@@ -34,6 +34,8 @@ pub struct Transfer<S: DerefMut<Target = Session>> {
     verb: &'static str,
     sends: bool,
     moved: u64,
+    /// The data connection was made ahead.
+    ahead: bool,
     /// The final reply, if it came while data still flowed.
     early: Option<Result<Reply, FtpError>>,
 }
@@ -74,6 +76,7 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
     pub fn list(mut session: S, how: ListCommand, dir: &RemotePath) -> Result<Self, FtpError> {
         match how {
             ListCommand::Mlsd => {
+                session.come_back()?;
                 let path = session.argument(dir, |p| Command::Mlsd(p))?;
                 Self::begin(session, Command::Mlsd(&path), 0, false)
             }
@@ -92,8 +95,22 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
         sends: bool,
     ) -> Result<Self, FtpError> {
         let verb = command.verb();
+        if command.is_relative() {
+            session.let_go_of_an_early_one();
+        }
         let data = session.data_connection(verb)?;
-        let begun = Self::command(&mut session, data, command, offset);
+        let early = data.early;
+        let mut begun = Self::command(&mut session, data, command, offset);
+        if early
+            && session.is_in_step()
+            && let Err(FtpError::Refused { verb: at, reply }) = &begun
+            && *at == verb
+            && matches!(reply.code(), 425 | 426)
+        {
+            session.early_one_failed();
+            let data = session.data_connection(verb)?;
+            begun = Self::command(&mut session, data, command, offset);
+        }
         let (data, first) = begun?;
         // From here on each stretch of the data has its own time.
         session.set_limit(None);
@@ -103,6 +120,7 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
             verb,
             sends,
             moved: 0,
+            ahead: early,
             early: None,
         };
         if !first.is_preliminary() {
@@ -198,9 +216,17 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
                 Ok(None) => self.wait(Direction::Read, &deadline)?,
                 Err(e) => {
                     self.data = None;
+                    self.doubt_early_ones();
                     return Err(FtpError::from_data(self.verb, e));
                 }
             }
+        }
+    }
+
+    /// It failed on a data connection that was made ahead: others of the same time may fail as well.
+    fn doubt_early_ones(&self) {
+        if let Some(session) = self.session.as_ref().filter(|_| self.ahead) {
+            session.early_one_failed();
         }
     }
 
@@ -234,6 +260,7 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
     /// The server's words for a data connection that it closed, else the error itself.
     fn reason_for(&mut self, error: std::io::Error) -> FtpError {
         self.data = None;
+        self.doubt_early_ones();
         let verb = self.verb;
         let said = match self.early.take() {
             Some(said) => said,
@@ -308,11 +335,25 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
             Some(reply) => reply,
             None => session.control_mut().reply_within(verb, time),
         };
-        let reply = accepted(verb, reply?)?;
+        let reply = reply?;
+        if self.ahead && matches!(reply.code(), 425 | 426) {
+            session.early_one_failed();
+        }
+        let reply = accepted(verb, reply)?;
         if moves_a_file(verb) {
             session.set_holds_offset(false);
         }
         Ok((session, reply))
+    }
+
+    /// All data that the file has were read, to the end: the server is asked for the next data connection before
+    /// its final reply to this one has come.
+    pub fn prepare_next(&mut self) {
+        if self.data.is_none()
+            && let Some(session) = &mut self.session
+        {
+            session.ask_for_the_next();
+        }
     }
 
     /// Gives up in the middle: an upload with RST, so that the server does not take half a file

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::stream::wait_writable;
+use super::stream::{is_writable, wait_writable};
 use super::{AddressFamily, Deadline, Stream};
 
 /// `getaddrinfo` cannot be interrupted, so it runs on a thread that may outlive its caller's
@@ -131,12 +131,31 @@ impl Connecting {
         })
     }
 
+    /// The connection if it is made; itself if that is still under way. Does not wait.
+    ///
+    /// # Errors
+    /// Refused, unreachable.
+    pub fn try_finish(self) -> io::Result<Result<Stream, Self>> {
+        if !is_writable(&self.socket)? {
+            return Ok(Err(self));
+        }
+        self.made().map(Ok)
+    }
+
     /// Waits for the connection.
     ///
     /// # Errors
     /// Refused, unreachable, [`TimedOut`](super::TimedOut).
     pub fn finish(self, deadline: &Deadline) -> io::Result<Stream> {
         wait_writable(&self.socket, deadline)?;
+        self.made()
+    }
+
+    pub(super) fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    fn made(self) -> io::Result<Stream> {
         if let Some(e) = self.socket.take_error()? {
             return Err(e);
         }

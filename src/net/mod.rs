@@ -4,10 +4,12 @@ mod deadline;
 mod clock;
 mod connect;
 mod stream;
+mod many;
 
 pub use clock::boottime;
 pub use connect::{Connecting, connect, resolve};
 pub use deadline::{Deadline, TimedOut};
+pub use many::{Source, Waker};
 pub use stream::{Direction, Probe, Ready, Stream, wait_either};
 
 /// Which addresses of a host may be used.

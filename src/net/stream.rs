@@ -174,7 +174,7 @@ impl Stream {
         }
     }
 
-    fn fd(&self) -> BorrowedFd<'_> {
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 }
@@ -209,6 +209,12 @@ fn flags(direction: Direction) -> PollFlags {
 
 pub(super) fn wait_writable(socket: &TcpStream, deadline: &Deadline) -> io::Result<()> {
     wait_for(&mut [PollFd::new(socket, PollFlags::OUT)], deadline)
+}
+
+/// Whether something can be written now, or the socket has failed.
+pub(super) fn is_writable(socket: &TcpStream) -> io::Result<bool> {
+    let mut one = [PollFd::new(socket, PollFlags::OUT)];
+    Ok(poll(&mut one, Some(&Timespec::default()))? > 0)
 }
 
 fn wait_for(sockets: &mut [PollFd<'_>], deadline: &Deadline) -> io::Result<()> {

@@ -4,9 +4,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use super::Shared;
-use super::idle::Idle;
 use crate::ftp::Session;
-use crate::net::boottime;
 
 /// A session that nobody else uses until this is dropped.
 #[derive(Debug)]
@@ -57,10 +55,7 @@ impl Drop for Lease {
         session.set_limit(None);
         let mut state = self.shared.state.lock();
         if session.is_in_step() && !state.closed && state.live <= state.allowed {
-            state.idle.push(Idle {
-                session,
-                since: boottime(),
-            });
+            state.keep(session);
             drop(state);
         } else {
             drop(state);

@@ -1,6 +1,7 @@
 //! Logged-in sessions shared by all threads: never more than allowed, given out in turn.
 
 mod lease;
+mod ahead;
 mod idle;
 mod outage;
 mod queue;
@@ -11,7 +12,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 use parking_lot::{Condvar, Mutex};
 
-use crate::ftp::{Experience, FtpError, LoginConfig, Session};
+use crate::ftp::{Experience, FtpError, LoginConfig, Readiness, Session};
+use ahead::Ahead;
 use idle::{Idle, start_reaper};
 pub use lease::Lease;
 use outage::Outage;
@@ -30,6 +32,18 @@ pub struct PoolConfig {
     pub patience: Duration,
     /// Whoever asks waits for a server that is away, until his own deadline.
     pub hard: bool,
+    /// Unused sessions get a data connection before it is needed, and further sessions are opened where
+    /// transfers find none that has one.
+    pub ahead: bool,
+}
+
+/// What a session is wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Commands and their replies.
+    Command,
+    /// A transfer.
+    Data,
 }
 
 /// Something that can give sessions back which it holds only in the hope of using them.
@@ -107,7 +121,8 @@ struct Shared {
 struct State {
     /// Longest unused first.
     idle: Vec<Idle>,
-    /// Idle, leased, or logging in.
+    ahead: Ahead,
+    /// Idle, being prepared, leased, or logging in.
     live: usize,
     allowed: usize,
     /// By [`boottime`](crate::net::boottime): when `allowed` may grow by one again.
@@ -128,6 +143,7 @@ impl Pool {
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
                 idle: Vec::new(),
+                ahead: Ahead::default(),
                 live: 0,
                 allowed: config.max_connections.max(1),
                 raise_at: None,
@@ -145,6 +161,9 @@ impl Pool {
             changed: Condvar::new(),
         });
         let reaper = start_reaper(&shared);
+        if shared.config.ahead {
+            shared.work_ahead();
+        }
         Self {
             shared,
             _reaper: reaper,
@@ -167,21 +186,27 @@ impl Pool {
     ///
     /// # Errors
     /// All of [`PoolError`].
-    pub fn lease(&self, deadline: Instant) -> Result<Lease, PoolError> {
+    pub fn lease(&self, need: Need, deadline: Instant) -> Result<Lease, PoolError> {
         let mut first_in_line = false;
         let mut lost_logins = 0;
         let patience = deadline.min(Instant::now() + queue::FULL_PATIENCE);
         loop {
-            match self.shared.next_step(first_in_line, deadline)? {
+            match self.shared.next_step(need, first_in_line, deadline)? {
                 Step::Take(idle) => {
                     if let Some(session) = self.shared.still_good(idle) {
+                        if need == Need::Data && session.readiness() != Readiness::Armed {
+                            self.shared.open_ahead();
+                        }
                         return Ok(Lease::new(session, Arc::clone(&self.shared), true));
                     }
                 }
                 Step::LogIn(place) => {
                     let began = Instant::now();
                     match Session::open(&self.shared.login, &self.shared.experience) {
-                        Ok(session) => {
+                        Ok(mut session) => {
+                            if self.shared.config.ahead {
+                                session.keep_armed();
+                            }
                             place.taken();
                             self.shared.state.lock().seen = true;
                             return Ok(Lease::new(session, Arc::clone(&self.shared), false));
@@ -214,7 +239,7 @@ impl Pool {
         let state = self.shared.state.lock();
         PoolCounts {
             live: state.live,
-            idle: state.idle.len(),
+            idle: state.idle.len() + state.ahead.count(),
             allowed: state.allowed,
         }
     }
@@ -222,7 +247,10 @@ impl Pool {
     /// Whether somebody waits for a session and none is to be had.
     pub fn is_contended(&self) -> bool {
         let state = self.shared.state.lock();
-        !state.queue.is_empty() && state.idle.is_empty() && state.live >= state.allowed
+        !state.queue.is_empty()
+            && state.idle.is_empty()
+            && state.ahead.count() == 0
+            && state.live >= state.allowed
     }
 
     /// Asks those who hold sessions in vain to give one back.
@@ -233,15 +261,17 @@ impl Pool {
     /// Logs the unused sessions out, and each other one when it comes back. No session is given
     /// out any more.
     pub fn close(&self) {
-        let idle = {
+        let unused = {
             let mut state = self.shared.state.lock();
             state.closed = true;
-            state.live -= state.idle.len();
-            std::mem::take(&mut state.idle)
+            let mut unused = state.ahead.stop();
+            unused.extend(state.idle.drain(..).map(|idle| idle.session));
+            state.live -= unused.len();
+            unused
         };
         self.shared.changed.notify_all();
-        for mut unused in idle {
-            unused.session.quit();
+        for mut session in unused {
+            session.quit();
         }
     }
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use parking_lot::MutexGuard;
 
 use super::idle::Idle;
-use super::{PoolError, Shared, State};
-use crate::ftp::{FtpError, Session};
+use super::{Need, PoolError, Shared, State};
+use crate::ftp::{FtpError, Readiness, Session};
 use crate::net::boottime;
 
 /// How often those who hold sessions in vain are asked again while somebody waits.
@@ -30,6 +30,10 @@ pub(super) enum Step {
 pub(super) struct Place(Option<Arc<Shared>>);
 
 impl Place {
+    pub(super) fn new(shared: &Arc<Shared>) -> Self {
+        Self(Some(Arc::clone(shared)))
+    }
+
     /// A session lives in it now, and gives it back when it ends.
     pub(super) fn taken(mut self) {
         self.0 = None;
@@ -59,10 +63,25 @@ impl Drop for Turn<'_> {
     }
 }
 
+impl State {
+    /// An unused session: for data one that has its data connection, for a command one that has none.
+    fn best_for(&mut self, need: Need) -> Option<Idle> {
+        let rank = |idle: &Idle| match (need, idle.session.readiness()) {
+            (Need::Data, readiness) => readiness as u8,
+            (Need::Command, Readiness::Bare) => 2,
+            (Need::Command, Readiness::Armed) => 1,
+            (Need::Command, Readiness::Underway) => 0,
+        };
+        let at = (0..self.idle.len()).max_by_key(|at| rank(&self.idle[*at]))?;
+        Some(self.idle.remove(at))
+    }
+}
+
 impl Shared {
     /// Waits for its turn and for a session or the right to open one.
     pub(super) fn next_step(
         self: &Arc<Self>,
+        need: Need,
         first_in_line: bool,
         deadline: Instant,
     ) -> Result<Step, PoolError> {
@@ -71,21 +90,26 @@ impl Shared {
         let turn = self.take_ticket(first_in_line);
         let mut ask_again = began;
         let mut state = self.state.lock();
+        if state.idle.is_empty() {
+            state.ahead.wake();
+        }
         loop {
             if state.closed {
                 return Err(PoolError::Closed);
             }
             if state.queue.front() == Some(&turn.ticket) {
-                if let Some(idle) = state.idle.pop() {
+                if let Some(idle) = state.best_for(need) {
                     return Ok(Step::Take(Box::new(idle)));
                 }
                 if let Some(said) = &state.refused {
                     return Err(PoolError::RefusedBefore(said.clone()));
                 }
                 self.raise_if_due(&mut state);
-                if state.live < state.allowed && state.outage.is_none() {
+                // Those that are being prepared come back at once.
+                let coming = state.ahead.count() >= state.queue.len();
+                if state.live < state.allowed && state.outage.is_none() && !coming {
                     state.live += 1;
-                    return Ok(Step::LogIn(Place(Some(Arc::clone(self)))));
+                    return Ok(Step::LogIn(Place::new(self)));
                 }
             }
             let now = Instant::now();
@@ -150,6 +174,13 @@ impl Shared {
         drop(state);
         self.changed.notify_all();
         Err(PoolError::Login(error))
+    }
+
+    /// The server has refused one that is still counted.
+    pub(super) fn allow_fewer(&self, state: &mut State) {
+        state.allowed = state.live - 1;
+        state.raise_at = Some(boottime() + RAISE_AFTER);
+        log::info!("going on with {} connections", state.allowed);
     }
 
     /// A session has gone; its place is free.

@@ -117,7 +117,12 @@ impl Download {
         }
         if let State::Running(mut transfer) = std::mem::replace(&mut self.state, State::Ended) {
             match transfer.read(&mut [0]) {
-                Ok(0) => self.state = State::Drained(transfer),
+                Ok(0) => {
+                    if self.is_whole() {
+                        transfer.prepare_next();
+                    }
+                    self.state = State::Drained(transfer);
+                }
                 Ok(_) => return Err(self.changed("longer")),
                 // Every byte that the file has was received.
                 Err(error) => log::debug!("after the last byte of a download: {error}"),
@@ -131,8 +136,15 @@ impl Download {
         // Done by `drop`.
     }
 
+    fn is_whole(&self) -> bool {
+        self.expected.is_some_and(|e| self.position == e.size)
+    }
+
     /// The data connection has ended: what does the server say of it?
-    fn conclude(&mut self, transfer: Transfer<Lease>) -> Result<(), RemoteError> {
+    fn conclude(&mut self, mut transfer: Transfer<Lease>) -> Result<(), RemoteError> {
+        if self.is_whole() {
+            transfer.prepare_next();
+        }
         match transfer.finish(self.remote.timeout) {
             Ok((lease, _)) => {
                 drop(lease);

@@ -9,7 +9,7 @@ use super::received::Received;
 use super::{ErrorKind, Remote, RemoteError};
 use crate::ftp::listing::{Entry, EntryKind, ListingClock, ListingFormat, ParsedListing, parse};
 use crate::ftp::{FtpError, ListCommand, RemotePath, Transfer, printable};
-use crate::pool::Lease;
+use crate::pool::{Lease, Need};
 
 /// A server that sends byte after byte for ever is left after this many timeouts.
 const MAX_TIMEOUTS: u32 = 20;
@@ -131,7 +131,7 @@ impl Remote {
     fn another(&self, refusal: &FtpError) -> Result<Lease, FtpError> {
         log::debug!("{refusal}: asking in another way, or again");
         let limit = self.deadline();
-        let mut lease = self.lease(limit).map_err(|e| {
+        let mut lease = self.lease(Need::Data, limit).map_err(|e| {
             log::debug!("{e}");
             FtpError::Broken { verb: "LIST" }
         })?;
@@ -195,6 +195,9 @@ impl Remote {
             received.take(&buf[..count], began.elapsed() > patience)?;
         }
         let bytes = received.into_bytes();
+        if is_whole(&bytes) {
+            transfer.prepare_next();
+        }
         let (mut lease, reply) = transfer.finish(self.timeout)?;
         // Pure-FTPd: "226 Output truncated to 10000 matches" (LimitRecursion).
         if reply.mentions(&["truncated"]) {

@@ -33,7 +33,7 @@ pub use temporary::TemporaryNames;
 pub use upload::{Upload, UploadMode};
 
 use crate::ftp::{FtpError, LoginConfig, RemotePath};
-use crate::pool::{Pool, PoolConfig, PoolCounts, Reclaim};
+use crate::pool::{Need, Pool, PoolConfig, PoolCounts, Reclaim};
 use profile::ServerProfile;
 
 /// What of a file on the server tells one content from another.
@@ -88,7 +88,7 @@ impl Remote {
     /// Whatever refused or prevented the login.
     pub fn connect(login: LoginConfig, pool: PoolConfig) -> Result<Arc<Self>, RemoteError> {
         let remote = Self::delayed(login, pool);
-        let first = remote.lease(remote.deadline())?;
+        let first = remote.lease(Need::Command, remote.deadline())?;
         drop(first);
         Ok(remote)
     }

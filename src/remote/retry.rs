@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::error::meaning;
 use super::{ErrorKind, Remote, RemoteError};
 use crate::ftp::FtpError;
-use crate::pool::Lease;
+use crate::pool::{Lease, Need};
 
 /// Attempts at one operation.
 const MAX_ATTEMPTS: u32 = 4;
@@ -32,9 +32,13 @@ impl Remote {
         mut operation: impl FnMut(Lease, Attempt) -> Result<T, FtpError>,
     ) -> Result<T, RemoteError> {
         let limit = self.deadline();
+        let need = match name {
+            "RETR" | "STOR" | "APPE" | "LIST" => Need::Data,
+            _ => Need::Command,
+        };
         let mut attempt = Attempt { unsure: false };
         for number in 1.. {
-            let mut lease = self.lease(limit)?;
+            let mut lease = self.lease(need, limit)?;
             lease.set_limit(Some(limit));
             let reused = lease.is_reused();
             let error = match operation(lease, attempt) {
@@ -63,13 +67,13 @@ impl Remote {
     }
 
     /// A session, waited for no longer than `limit` and no longer than the timeout.
-    pub(super) fn lease(&self, limit: Instant) -> Result<Lease, RemoteError> {
+    pub(super) fn lease(&self, need: Need, limit: Instant) -> Result<Lease, RemoteError> {
         let patience = if self.hard {
             limit
         } else {
             limit.min(Instant::now() + self.timeout)
         };
-        Ok(self.pool.lease(patience)?)
+        Ok(self.pool.lease(need, patience)?)
     }
 
     /// When an operation that begins now has to be over: one connection, one silence, one answer.

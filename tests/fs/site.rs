@@ -236,6 +236,7 @@ fn pool() -> PoolConfig {
         last_idle: Duration::from_secs(300),
         patience: Duration::from_secs(5),
         hard: false,
+        ahead: true,
     }
 }
 

@@ -41,6 +41,7 @@ fn pool_of(max_connections: usize) -> PoolConfig {
         last_idle: Duration::from_secs(300),
         patience: Duration::from_secs(5),
         hard: false,
+        ahead: false,
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use ftpfs::ftp::LoginConfig;
-use ftpfs::pool::{Lease, Pool, PoolConfig, PoolError, Reclaim};
+use ftpfs::pool::{Lease, Need, Pool, PoolConfig, PoolError, Reclaim};
 use ftpfs::remote::{ErrorKind, Remote};
 
 use crate::support::poll;
@@ -59,7 +59,7 @@ fn one_session_is_enough_for_all() {
 fn those_who_wait_are_served_in_turn() {
     let server = Scripted::start(vec![plain()]);
     let pool = Pool::new(login(&server), pool_of(1));
-    let held = pool.lease(soon()).unwrap();
+    let held = pool.lease(Need::Command, soon()).unwrap();
     let order = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for number in 0..3 {
@@ -67,7 +67,7 @@ fn those_who_wait_are_served_in_turn() {
             let waiting = Arc::new(Waits::default());
             pool.set_reclaimer(weak(&waiting));
             scope.spawn(move || {
-                let lease = pool.lease(soon()).unwrap();
+                let lease = pool.lease(Need::Command, soon()).unwrap();
                 order.lock().unwrap().push(number);
                 drop(lease);
             });
@@ -108,9 +108,11 @@ fn idle_holders_are_asked_to_give_back() {
     }
     let server = Scripted::start(vec![plain()]);
     let pool = Pool::new(login(&server), pool_of(1));
-    let holder = Arc::new(Holder(Mutex::new(Some(pool.lease(soon()).unwrap()))));
+    let holder = Arc::new(Holder(Mutex::new(Some(
+        pool.lease(Need::Command, soon()).unwrap(),
+    ))));
     pool.set_reclaimer(weak(&holder));
-    drop(pool.lease(soon()).unwrap());
+    drop(pool.lease(Need::Command, soon()).unwrap());
     assert!(holder.0.lock().unwrap().is_none());
     drop(pool);
     server.finish();
@@ -120,9 +122,9 @@ fn idle_holders_are_asked_to_give_back() {
 fn waiting_ends_with_a_reason() {
     let server = Scripted::start(vec![plain()]);
     let pool = Pool::new(login(&server), pool_of(1));
-    let held = pool.lease(soon()).unwrap();
+    let held = pool.lease(Need::Command, soon()).unwrap();
     let error = pool
-        .lease(Instant::now() + Duration::from_millis(50))
+        .lease(Need::Command, Instant::now() + Duration::from_millis(50))
         .unwrap_err();
     assert!(matches!(error, PoolError::TimedOut { allowed: 1, .. }));
     drop(held);
@@ -159,16 +161,16 @@ fn a_full_server_lowers_the_limit() {
         script(|c| c.send("421 There are too many connections from your internet address.")),
     ]);
     let pool = Pool::new(login(&server), pool_of(6));
-    let first = pool.lease(soon()).unwrap();
+    let first = pool.lease(Need::Command, soon()).unwrap();
     std::thread::scope(|scope| {
-        let second = scope.spawn(|| pool.lease(soon()));
+        let second = scope.spawn(|| pool.lease(Need::Command, soon()));
         poll::until(LIMIT, "the limit is lowered", || pool.counts().allowed == 1);
         drop(first);
         assert!(second.join().unwrap().unwrap().is_reused());
     });
-    let held = pool.lease(soon()).unwrap();
+    let held = pool.lease(Need::Command, soon()).unwrap();
     let error = pool
-        .lease(Instant::now() + Duration::from_millis(50))
+        .lease(Need::Command, Instant::now() + Duration::from_millis(50))
         .unwrap_err();
     assert!(matches!(error, PoolError::ServerFull { allowed: 1 }));
     drop(held);
@@ -245,9 +247,13 @@ fn unused_sessions_are_logged_out() {
         last_idle: Duration::from_secs(100),
         patience: Duration::from_secs(5),
         hard: false,
+        ahead: false,
     };
     let pool = Pool::new(LoginConfig::clone(&login(&server)), config);
-    let both = (pool.lease(soon()).unwrap(), pool.lease(soon()).unwrap());
+    let both = (
+        pool.lease(Need::Command, soon()).unwrap(),
+        pool.lease(Need::Command, soon()).unwrap(),
+    );
     drop(both);
     poll::until(LIMIT, "one is closed", || pool.counts().live == 1);
     poll::until(LIMIT, "with a goodbye", || server.count("QUIT") == 1);
@@ -260,11 +266,11 @@ fn unused_sessions_are_logged_out() {
 fn a_broken_session_is_not_given_out_again() {
     let server = Scripted::start(vec![plain(), plain()]);
     let pool = Pool::new(login(&server), pool_of(2));
-    let mut lease = pool.lease(soon()).unwrap();
+    let mut lease = pool.lease(Need::Command, soon()).unwrap();
     lease.mark_broken();
     drop(lease);
     assert_eq!(pool.counts().live, 0);
-    assert!(!pool.lease(soon()).unwrap().is_reused());
+    assert!(!pool.lease(Need::Command, soon()).unwrap().is_reused());
     drop(pool);
     server.finish();
 }

@@ -1,0 +1,223 @@
+//! Work ahead of need, on a thread of its own: sessions that come back get their next data connection,
+//! and another session is opened where transfers find none that is ready.
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use super::idle::Idle;
+use super::queue::Place;
+use super::{Shared, State};
+use crate::ftp::{FtpError, Readiness, Session};
+use crate::net::{Waker, boottime};
+
+/// After a session could not be opened ahead, so long none is tried.
+const PAUSE: Duration = Duration::from_secs(30);
+/// A server that takes longer than this with a data connection is left in peace.
+const MAX_TIME: Duration = Duration::from_secs(10);
+
+/// Sessions on their way to a data connection. They are lent to this thread, and given back at once when somebody
+/// waits for one.
+#[derive(Default)]
+pub(super) struct Ahead {
+    /// For the thread to take.
+    given: Vec<Session>,
+    /// With the thread.
+    held: usize,
+    /// A session is being opened, or was in vain and is not to be tried before this.
+    opening: bool,
+    not_before: Option<Instant>,
+    waker: Option<Arc<Waker>>,
+}
+
+impl Ahead {
+    pub(super) fn count(&self) -> usize {
+        self.given.len() + self.held
+    }
+
+    pub(super) fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake();
+        }
+    }
+
+    pub(super) fn stop(&mut self) -> Vec<Session> {
+        self.wake();
+        self.waker = None;
+        std::mem::take(&mut self.given)
+    }
+}
+
+impl State {
+    /// Takes a session that came back: it is prepared for the next transfer if it is to be, and somebody can.
+    pub(super) fn keep(&mut self, session: Session) {
+        if session.wants_arming() && self.ahead.waker.is_some() && self.queue.is_empty() {
+            self.ahead.given.push(session);
+            self.ahead.wake();
+        } else {
+            let since = boottime();
+            self.idle.push(Idle { session, since });
+        }
+    }
+}
+
+impl Shared {
+    /// Starts the thread `ftpfs-ahead`; it ends when the pool is closed.
+    pub(super) fn work_ahead(self: &Arc<Self>) {
+        let waker = match Waker::new() {
+            Ok(waker) => Arc::new(waker),
+            Err(e) => return log::warn!("transfers will begin slowly: {e}"),
+        };
+        let weak = Arc::downgrade(self);
+        let called = Arc::clone(&waker);
+        let thread = std::thread::Builder::new()
+            .name("ftpfs-ahead".into())
+            .spawn(move || arm_all(&weak, &called));
+        match thread {
+            Ok(_) => self.state.lock().ahead.waker = Some(waker),
+            Err(e) => log::warn!("transfers will begin slowly: {e}"),
+        }
+    }
+
+    /// Opens another session in the background, if the server allows one, for transfers that would else wait for a
+    /// data connection each.
+    pub(super) fn open_ahead(self: &Arc<Self>) {
+        let place = {
+            let mut state = self.state.lock();
+            let waits = state.ahead.not_before.is_some_and(|at| Instant::now() < at);
+            let away = state.outage.is_some() || state.refused.is_some();
+            if state.ahead.waker.is_none()
+                || state.ahead.opening
+                || waits
+                || away
+                || state.closed
+                || state.live >= state.allowed
+            {
+                return;
+            }
+            state.ahead.opening = true;
+            state.live += 1;
+            Place::new(self)
+        };
+        let shared = Arc::clone(self);
+        let thread = std::thread::Builder::new()
+            .name("ftpfs-login".into())
+            .spawn(move || shared.open_one(place));
+        if let Err(e) = thread {
+            // The place went down with the closure.
+            log::debug!("no session ahead: {e}");
+            self.state.lock().ahead.opening = false;
+        }
+    }
+
+    fn open_one(&self, place: Place) {
+        let opened = self.open_probed();
+        let mut state = self.state.lock();
+        state.ahead.opening = false;
+        match opened {
+            Ok(session) if !state.closed && state.live <= state.allowed => {
+                place.taken();
+                state.keep(session);
+                drop(state);
+                self.changed.notify_all();
+            }
+            Ok(session) => {
+                drop(state);
+                drop(session);
+                drop(place);
+            }
+            Err(error) => {
+                log::info!("no further session: {error}");
+                state.ahead.not_before = Some(Instant::now() + PAUSE);
+                if error.is_too_many_connections() && state.live > 1 {
+                    self.allow_fewer(&mut state);
+                }
+                drop(state);
+                drop(place);
+            }
+        }
+    }
+
+    /// A new session; the first of these shows whether the server takes several commands at once.
+    fn open_probed(&self) -> Result<Session, FtpError> {
+        let mut session = Session::open(&self.login, &self.experience)?;
+        if self.experience.pipelining().is_none() && !session.probe_pipelining() {
+            session = Session::open(&self.login, &self.experience)?;
+        }
+        session.keep_armed();
+        Ok(session)
+    }
+
+    /// Takes what was given, and gives back what is ready or wanted. `None` when the pool is closed.
+    fn exchange(&self, mine: &mut Vec<Lent>) -> Option<()> {
+        let mut dead = Vec::new();
+        let mut state = self.state.lock();
+        let now = Instant::now();
+        let given = std::mem::take(&mut state.ahead.given);
+        mine.extend(given.into_iter().map(|session| Lent {
+            session,
+            done: false,
+            until: now + MAX_TIME,
+        }));
+        let wanted = !state.queue.is_empty();
+        let closed = state.closed;
+        for mut lent in std::mem::take(mine) {
+            if now >= lent.until {
+                lent.session.mark_broken();
+            }
+            if !lent.session.is_in_step() || closed {
+                dead.push(lent.session);
+            } else if lent.done || wanted {
+                let since = boottime();
+                let session = lent.session;
+                state.idle.push(Idle { session, since });
+            } else {
+                mine.push(lent);
+            }
+        }
+        state.ahead.held = mine.len();
+        state.live -= dead.len();
+        drop(state);
+        self.changed.notify_all();
+        for mut session in dead {
+            session.quit();
+        }
+        (!closed).then_some(())
+    }
+}
+
+struct Lent {
+    session: Session,
+    /// Nothing is left to be done.
+    done: bool,
+    until: Instant,
+}
+
+fn arm_all(pool: &Weak<Shared>, waker: &Waker) {
+    let mut mine: Vec<Lent> = Vec::new();
+    loop {
+        let Some(shared) = pool.upgrade() else { return };
+        for lent in &mut mine {
+            lent.done = lent.session.arm();
+        }
+        if shared.exchange(&mut mine).is_none() {
+            return;
+        }
+        drop(shared);
+        // What was taken just now has not been asked yet.
+        let fresh = mine
+            .iter()
+            .any(|lent| lent.session.readiness() == Readiness::Bare);
+        if fresh {
+            continue;
+        }
+        let sources: Vec<_> = mine
+            .iter()
+            .filter_map(|lent| lent.session.awaits())
+            .collect();
+        let patience = mine.iter().map(|lent| lent.until).min();
+        let patience = patience.map(|until| until.saturating_duration_since(Instant::now()));
+        if let Err(e) = waker.wait_any(&sources, patience) {
+            log::warn!("waiting for data connections: {e}");
+        }
+    }
+}
