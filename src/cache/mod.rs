@@ -6,6 +6,8 @@ mod reader;
 mod stream;
 mod listing;
 mod own_time;
+#[doc(hidden)]
+pub mod readers;
 
 pub use block::{BlockCache, ContentId};
 pub use listing::{Entries, ListingCache, Remembered};
