@@ -78,6 +78,7 @@ pub(super) fn build(
                 directory: folders::staging(settings.staging_dir)?,
             },
             upload: settings.upload,
+            writeback: settings.writeback.then_some(settings.writeback_limit),
             strict: settings.strict,
             read_only: settings.read_only,
             mount_id: mount_id(&identity),

@@ -44,6 +44,8 @@ pub(super) struct Settings {
     pub(super) staging_dir: Option<PathBuf>,
     pub(super) hard: bool,
     pub(super) upload: UploadPolicy,
+    pub(super) writeback: bool,
+    pub(super) writeback_limit: u64,
     pub(super) strict: bool,
     pub(super) uid: Option<u32>,
     pub(super) gid: Option<u32>,
@@ -206,16 +208,10 @@ mod tests {
 
     #[test]
     fn what_comes_later_is_refused() {
-        for list in [
-            "tls=require",
-            "cacert=/x",
-            "tz=utc",
-            "writeback",
-            "codepage=cp1251",
-        ] {
+        for list in ["tls=require", "cacert=/x", "tz=utc", "codepage=cp1251"] {
             let message = from(list).unwrap_err();
             assert!(message.contains("cannot do it yet"), "{list}: {message}");
         }
-        assert!(from("tls=off,tz=auto,soft,hard,default_permissions").is_ok());
+        assert!(from("tls=off,tz=auto,soft,hard,default_permissions,writeback").is_ok());
     }
 }

@@ -116,6 +116,7 @@ impl FtpFs {
         }
         self.nameless(file.as_ref());
         self.supersede(&path);
+        self.pending.forget(&path);
         self.writing.journal.forget(&path);
         self.gone(ino, &path);
         Ok(())
@@ -132,6 +133,10 @@ impl FtpFs {
         let open = ino.is_some_and(|ino| self.open_file(ino).is_some());
         if open || self.kind_at(&path)? != EntryKind::Directory {
             return Err(FsError::Errno(libc::ENOTDIR));
+        }
+        // What is still to be stored there may not be on the server, which would take the directory away.
+        if self.writers_below(&path).iter().any(|w| w.is_dirty()) {
+            return Err(FsError::Errno(libc::ENOTEMPTY));
         }
         let removed = match self.remote.remove_directory(&path) {
             Err(error) if self.is_link_shown_as_directory(&error, &path) => {

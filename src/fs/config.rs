@@ -40,6 +40,9 @@ pub struct FsConfig {
     pub staging: StagingConfig,
     /// How content reaches the server.
     pub upload: UploadPolicy,
+    /// A close is answered once the local disk has the data, as long as not more than this many bytes wait for
+    /// the server; `None`: once the server has them.
+    pub writeback: Option<u64>,
     /// chmod, chown and utimes that the server cannot do are errors instead of a log line.
     pub strict: bool,
     /// Nothing may be changed (EROFS).

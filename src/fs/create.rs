@@ -41,8 +41,13 @@ impl FtpFs {
         }
         self.supersede(&path);
         let mode = low_bits(mode);
-        let writer = FileWriter::create(Arc::clone(&self.writing), path.clone(), Some(mode));
-        let writer = writer.map_err(|error| self.explain_write(error, &path))?;
+        let writer = FileWriter::create(Arc::clone(&self.writing), path.clone(), Some(mode))?;
+        if self.writes_back() {
+            writer.begin_later(careful);
+        } else {
+            let begun = writer.begin();
+            begun.map_err(|error| self.explain_write(error, &path))?;
+        }
         let entry = Entry {
             mode: Some(mode),
             ..new_entry(name, EntryKind::File)

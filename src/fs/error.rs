@@ -8,7 +8,7 @@ use crate::remote::{ErrorKind, RemoteError};
 use crate::writeback::WriteError;
 
 /// Why an operation of the file system failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum FsError {
     /// Memory cannot answer, and the caller said not to wait ([`Wait::No`](super::Wait::No)).
     #[error("memory cannot answer this")]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::open_file::{Handle, OpenFile, exact};
 use super::{FsError, FtpFs, ReadDone, Wait};
 use crate::cache::{FileReader, OwnTime, ReadError};
-use crate::writeback::{Committed, FileWriter, WriteRead};
+use crate::writeback::{Committed, FileWriter, WriteError, WriteRead};
 
 /// How often a file that changes under our hands is opened anew before its reader is told.
 const ANEW: u32 = 3;
@@ -132,7 +132,7 @@ impl FtpFs {
         u32::try_from(data.len()).map_err(|_| FsError::Errno(libc::EINVAL))
     }
 
-    /// close(2): commits what is dirty; its error is close's. `still_open` is asked only if nothing
+    /// close(2): commits what is dirty, or leaves that for later (`writeback`); its error is close's. `still_open` is asked only if nothing
     /// was written since the open: whether the caller has another descriptor of the file (the path
     /// is relative to the mount's root, without a slash in front), so that another flush follows.
     /// It may wait, and is asked on a worker only.
@@ -147,7 +147,7 @@ impl FtpFs {
     ) -> Result<(), FsError> {
         let handle = self.handle(handle)?;
         let Some(writer) = handle.file.writer().filter(|writer| writer.is_dirty()) else {
-            return Ok(());
+            return self.earlier_failure(&handle);
         };
         if wait == Wait::No {
             return Err(FsError::WouldWait);
@@ -159,7 +159,11 @@ impl FtpFs {
         {
             return Ok(());
         }
-        self.commit(&handle.file)
+        let earlier = self.earlier_failure(&handle);
+        if !self.leaves_for_later(&handle.file, &writer) {
+            self.commit(&handle.file)?;
+        }
+        earlier
     }
 
     /// fsync(2): commits what is dirty. May wait.
@@ -167,7 +171,10 @@ impl FtpFs {
     /// # Errors
     /// Why the server does not have the data.
     pub fn fsync(&self, handle: u64) -> Result<(), FsError> {
-        self.commit(&self.handle(handle)?.file)
+        let handle = self.handle(handle)?;
+        let earlier = self.earlier_failure(&handle);
+        self.commit(&handle.file)?;
+        earlier
     }
 
     /// Brings the server up to date, and what we remember of it.
@@ -184,13 +191,29 @@ impl FtpFs {
         file: &OpenFile,
         writer: &FileWriter,
     ) -> Result<(), FsError> {
-        let remember = |committed: Option<&Committed>| {
-            if let Some(committed) = committed {
-                self.after_commit(file, committed);
-            }
-        };
-        match writer.commit_and(remember) {
-            Ok(_) => Ok(()),
+        let outcome = writer.commit_and(|committed| self.remember(file, committed));
+        self.explained(file, outcome.map(drop))
+    }
+
+    /// The same in one attempt.
+    pub(super) fn commit_writer_once(
+        &self,
+        file: &OpenFile,
+        writer: &FileWriter,
+    ) -> Result<(), FsError> {
+        let outcome = writer.commit_once_and(|committed| self.remember(file, committed));
+        self.explained(file, outcome.map(drop))
+    }
+
+    fn remember(&self, file: &OpenFile, committed: Option<&Committed>) {
+        if let Some(committed) = committed {
+            self.after_commit(file, committed);
+        }
+    }
+
+    fn explained(&self, file: &OpenFile, outcome: Result<(), WriteError>) -> Result<(), FsError> {
+        match outcome {
+            Ok(()) => Ok(()),
             Err(error) => match self.path_of(file.ino) {
                 Some(path) => Err(self.explain_write(error, &path)),
                 None => Err(error.into()),

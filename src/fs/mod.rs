@@ -26,6 +26,7 @@ mod create;
 mod io;
 mod tidy;
 mod unsaved;
+mod pending;
 #[doc(hidden)]
 pub mod readers;
 
@@ -52,6 +53,7 @@ use directory::Snapshot;
 use inode::InodeTable;
 use moves::Moves;
 use open_file::Files;
+use pending::Pending;
 
 /// What statfs says where the server says nothing: 1 TiB, so that no program believes the disk full.
 const UNKNOWN_SPACE: u64 = 1 << 40;
@@ -77,6 +79,8 @@ pub struct FtpFs {
     files: Mutex<Files>,
     /// Names that renames give to other files; taken alone.
     moves: Moves,
+    /// Closed files that the server does not have yet.
+    pending: Arc<Pending>,
     /// Guards directory snapshots by handle.
     snapshots: Mutex<HashMap<u64, Arc<Snapshot>>>,
     next_number: AtomicU64,
@@ -141,6 +145,7 @@ impl FtpFs {
             temporary,
             files: Mutex::default(),
             moves: Moves::default(),
+            pending: Arc::default(),
             snapshots: Mutex::default(),
             next_number: AtomicU64::new(1),
             mounted: SystemTime::now(),
@@ -153,6 +158,7 @@ impl FtpFs {
             told_directory_times: AtomicBool::new(false),
         });
         fs.start_tidying();
+        fs.start_writing_back();
         fs
     }
 

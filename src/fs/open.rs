@@ -231,9 +231,12 @@ impl FtpFs {
         let context = Arc::clone(&self.writing);
         let writer = FileWriter::edit(context, path.clone(), base, found.entry.mode)?;
         writer.truncate(0)?;
-        writer
-            .begin()
-            .map_err(|error| self.explain_write(error, path))?;
+        if self.writes_back() {
+            writer.begin_later(false);
+        } else {
+            let begun = writer.begin();
+            begun.map_err(|error| self.explain_write(error, path))?;
+        }
         let file = self.file_of(ino, |_| OpenFile::new(ino, found.entry.clone(), Some(base)));
         let mut state = file.state.lock();
         let joined = match &state.writer {

@@ -164,6 +164,12 @@ impl OpenFile {
 }
 
 impl OpenState {
+    /// Nobody who has it open for writing will commit what the server lacks.
+    pub(super) fn is_unfinished(&self) -> bool {
+        let dirty = |writer: &Arc<FileWriter>| writer.is_dirty();
+        self.writable == 0 && self.writer.as_ref().is_some_and(dirty)
+    }
+
     pub(super) fn shown(&self) -> Entry {
         let mut entry = self.entry.clone();
         if let Some(writer) = &self.writer {

@@ -18,13 +18,11 @@ impl FtpFs {
             if handle.writable {
                 state.writable = state.writable.saturating_sub(1);
             }
-            state.writable == 0
-                && state
-                    .writer
-                    .as_ref()
-                    .is_some_and(|writer| writer.is_dirty())
+            state.is_unfinished()
         };
-        if unfinished {
+        if unfinished && self.writes_back() {
+            self.pending.queue(&file);
+        } else if unfinished {
             let fs = Arc::clone(self);
             self.workers.spawn(move || fs.finish(&file));
         } else {
@@ -38,11 +36,8 @@ impl FtpFs {
             if let Err(error) = self.commit(file) {
                 self.keep_unsaved(file, &error);
             }
-            let state = file.state.lock();
-            let again = state.writable == 0 && state.writer.as_ref().is_some_and(|w| w.is_dirty());
-            drop(state);
             // Something was changed by name (truncate) while the commit was under way.
-            if !again {
+            if !file.state.lock().is_unfinished() {
                 break;
             }
         }

@@ -92,7 +92,7 @@ impl FtpFs {
     }
 
     /// Writers of what is open below a directory, in the order in which their streams may be taken.
-    fn writers_below(&self, directory: &RemotePath) -> Vec<Arc<FileWriter>> {
+    pub(super) fn writers_below(&self, directory: &RemotePath) -> Vec<Arc<FileWriter>> {
         let mut files: Vec<_> = self.files.lock().by_inode.values().cloned().collect();
         files.sort_by_key(|file| file.ino);
         let inodes = self.inodes.lock();

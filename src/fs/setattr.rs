@@ -91,6 +91,7 @@ impl FtpFs {
         if let Some(writer) = file.as_ref().and_then(|file| file.writer())
             && writer.set_mode(mode)
         {
+            self.keep_pending(file.as_ref());
             return Ok(());
         }
         let path = self.path(ino)?;
@@ -133,6 +134,7 @@ impl FtpFs {
                 TimeChange::Now => None,
                 TimeChange::To(_) => Some(time),
             });
+            self.keep_pending(file.as_ref());
             return Ok(());
         }
         let path = self.path(ino)?;

@@ -91,6 +91,7 @@ impl FtpFs {
     /// What is at or below `from` is at `to` now.
     pub(super) fn unsaved_follow(&self, from: &RemotePath, to: &RemotePath) {
         self.supersede(to);
+        self.pending.moved(from, to);
         self.writing.journal.moved(from, to);
         for unsaved in &mut self.files.lock().unsaved {
             if let Some(path) = unsaved.path.moved(from, to) {

@@ -59,6 +59,25 @@ impl FileWriter {
         &self,
         then: impl FnOnce(Option<&Committed>) -> R,
     ) -> Result<(Option<Committed>, R), WriteError> {
+        self.commit_within(ATTEMPTS, then)
+    }
+
+    /// The same without further attempts: for who begins anew later.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn commit_once_and<R>(
+        &self,
+        then: impl FnOnce(Option<&Committed>) -> R,
+    ) -> Result<(Option<Committed>, R), WriteError> {
+        self.commit_within(1, then)
+    }
+
+    fn commit_within<R>(
+        &self,
+        attempts: u32,
+        then: impl FnOnce(Option<&Committed>) -> R,
+    ) -> Result<(Option<Committed>, R), WriteError> {
         let mut stream = self.take_stream();
         self.forget_left();
         let mut attempt = 1;
@@ -76,40 +95,37 @@ impl FileWriter {
                 }
                 Err(WriteError::Remote(error))
                     if error.kind().is_transient()
-                        && (attempt < ATTEMPTS && Instant::now() < deadline
+                        && (attempt < attempts && Instant::now() < deadline
                             || remote.is_hard()) =>
                 {
                     let path = self.state.lock().path.clone();
                     log::info!(
                         "{path}: attempt {attempt} to store it failed ({error}); once more from the staged copy"
                     );
-                    if attempt >= ATTEMPTS {
+                    if attempt >= attempts {
                         std::thread::sleep(HARD_PAUSE);
                     }
                     attempt += 1;
+                    if self.is_doomed() {
+                        drop(stream);
+                        self.await_doom();
+                        stream = self.take_stream();
+                    }
                 }
                 Err(error) => {
+                    self.state.lock().conflicted |= matches!(error, WriteError::Conflict);
                     let kept = self.keep_after(&error);
                     self.remove_temporary(&mut stream);
                     if kept && error.is_from_server_that_answers() {
                         self.learn_left();
                     }
-                    let mut state = self.state.lock();
-                    state.conflicted |= matches!(error, WriteError::Conflict);
-                    state.committing = false;
+                    self.state.lock().committing = false;
                     return Err(error);
                 }
             }
         };
         if committed.is_some() {
-            // Bytes behind or inside what the server has are no newer content than what is kept.
-            let superseded = {
-                let state = self.state.lock();
-                state.supersedes_kept.then(|| state.path.clone())
-            };
-            if let Some(path) = superseded {
-                self.context.journal.forget(&path);
-            }
+            self.forget_kept();
         }
         let result = then(committed.as_ref());
         self.state.lock().committing = false;

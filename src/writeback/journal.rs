@@ -102,6 +102,11 @@ impl Journal {
         self.own.lock().values().cloned().collect()
     }
 
+    /// Whether this mount keeps something under this name.
+    pub(super) fn keeps(&self, path: &RemotePath) -> bool {
+        self.own.lock().contains_key(path)
+    }
+
     /// What brings to the server what is kept, for a shell.
     pub fn command(&self) -> String {
         format!("ftpfs --recover {}", quoted(&self.url))

@@ -1,6 +1,8 @@
 //! How a `FileWriter` hands its content to the journal, and is made from what the journal has.
 
 use std::fs::File;
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -8,6 +10,10 @@ use super::sidecar::Sidecar;
 use super::staging::StagingFile;
 use super::writer::{FileWriter, State};
 use super::{ByteRanges, Left, WriteContext, WriteError};
+use crate::ftp::RemotePath;
+
+/// Why a file is kept whose upload is still to come.
+const NOT_YET: &str = "closed, and not yet on the server";
 
 impl FileWriter {
     /// A commit has failed for good. Returns whether the content is kept.
@@ -34,7 +40,14 @@ impl FileWriter {
 
     /// Asks the server what it has after a failure, for the copy that is kept. May wait.
     pub fn learn_left(&self) -> Left {
-        let path = self.state.lock().path.clone();
+        let (path, of_others) = {
+            let state = self.state.lock();
+            (state.path.clone(), state.conflicted && state.base.is_none())
+        };
+        if of_others {
+            // What is there is nothing that may be overwritten.
+            return Left::Unknown;
+        }
         let left = Left::ask(&self.context.remote, &path);
         self.context.journal.learn_left(&path, left);
         left
@@ -51,17 +64,57 @@ impl FileWriter {
         }
     }
 
-    fn keep(&self, reason: &str) -> bool {
-        let (sidecar, content) = {
+    /// A close is about to be answered before the server has the content: from here on it outlives the
+    /// process. False if it does not, or if something else is kept under its name that this does not replace. Does
+    /// not wait for the network.
+    pub fn keep_until_stored(&self) -> bool {
+        {
             let state = self.state.lock();
-            if state.discarded || self.is_doomed() {
+            let content = state.committing || state.is_content_dirty();
+            if !content || !state.supersedes_kept && self.context.journal.keeps(&state.path) {
                 return false;
             }
-            (state.sidecar(reason), state.staging.content())
+        }
+        let Some((path, kept)) = self.save(NOT_YET) else {
+            return false;
         };
-        let (path, size) = (sidecar.path.clone(), sidecar.size);
+        if let Err(error) = &kept {
+            log::warn!("{path}: not kept here ({error}), so its close waits for the server");
+        }
+        matches!(kept, Ok(Some(_)))
+    }
+
+    /// Mode or time of a file that is kept until it is stored have changed.
+    pub fn keep_attributes(&self) {
+        let kept = {
+            let state = self.state.lock();
+            state.supersedes_kept && self.context.journal.keeps(&state.path)
+        };
+        if kept && self.is_dirty() {
+            drop(self.save(NOT_YET));
+        }
+    }
+
+    /// What was kept of it is on the server, unless more was written since. Bytes behind or inside what the server
+    /// has are no newer content than what is kept.
+    pub(super) fn forget_kept(&self) {
+        let _journaling = self.journaling.lock();
+        let superseded = {
+            let state = self.state.lock();
+            let superseded = state.supersedes_kept && !state.is_content_dirty();
+            superseded.then(|| state.path.clone())
+        };
+        if let Some(path) = superseded {
+            self.context.journal.forget(&path);
+        }
+    }
+
+    fn keep(&self, reason: &str) -> bool {
+        let Some((path, kept)) = self.save(reason) else {
+            return false;
+        };
+        let size = self.size();
         let journal = &self.context.journal;
-        let kept = journal.keep(sidecar, &content, self.context.area.directory());
         match &kept {
             Ok(None) => {}
             Ok(Some((_, false))) => log::info!("{path}: {reason}; it is kept already"),
@@ -72,9 +125,36 @@ impl FileWriter {
             ),
             Err(error) => log::error!("{path}: {reason}; and it cannot be kept here: {error}"),
         }
-        let is_kept = matches!(kept, Ok(Some(_)));
-        self.state.lock().supersedes_kept |= is_kept;
-        is_kept
+        matches!(kept, Ok(Some(_)))
+    }
+
+    /// Gives the content to the journal: path, and what the journal says. `None` if it concerns nobody any more.
+    #[expect(
+        clippy::type_complexity,
+        reason = "the journal's answer, beside the path"
+    )]
+    fn save(&self, reason: &str) -> Option<(RemotePath, io::Result<Option<(PathBuf, bool)>>)> {
+        let _journaling = self.journaling.lock();
+        let (sidecar, content) = {
+            let state = self.state.lock();
+            if state.discarded || self.is_doomed() {
+                return None;
+            }
+            (state.sidecar(reason), state.staging.content())
+        };
+        let path = sidecar.path.clone();
+        let journal = &self.context.journal;
+        let kept = journal.keep(sidecar, &content, self.context.area.directory());
+        let mut state = self.state.lock();
+        state.supersedes_kept |= matches!(kept, Ok(Some(_)));
+        let deleted = state.discarded;
+        drop(state);
+        if deleted {
+            // Meanwhile.
+            journal.forget(&path);
+            return None;
+        }
+        Some((path, kept))
     }
 
     /// A writer that has just failed, as it was then: its content is in `file`.

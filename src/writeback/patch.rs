@@ -149,6 +149,7 @@ mod tests {
             base_valid: base,
             touched: true,
             supersedes_kept: false,
+            seen_free: None,
             conflicted: false,
             discarded: false,
             sent: 0,

@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::writer::{FileWriter, OWNER_WRITES, Sending, State, Stream};
 use super::{NameUse, UploadPolicy, WriteContext, WriteError};
@@ -17,6 +17,9 @@ const PIECE: u64 = 1 << 20;
 /// Bytes that are fetched at a time when only some of them are asked for: what a new download delivers
 /// in its first round trips.
 const FETCH_AT_LEAST: u64 = 256 << 10;
+
+/// A name that was seen to be free is so for this long.
+const FREE_FOR: Duration = Duration::from_secs(1);
 
 impl FileWriter {
     /// Asks the server whether the content may be stored, by beginning to. While so many others upload
@@ -36,6 +39,30 @@ impl FileWriter {
         // What has begun is to be brought to its end, also where an empty file was emptied.
         self.state.lock().resized = true;
         Ok(())
+    }
+
+    /// Leaves the beginning to the first upload of the content. With `only_new` nothing is to be overwritten: the
+    /// caller has just seen that nothing is there.
+    pub fn begin_later(&self, only_new: bool) {
+        let mut state = self.state.lock();
+        state.seen_free = only_new.then(Instant::now);
+        state.resized = true;
+    }
+
+    /// Who wanted a new file does not overwrite what somebody else has made since.
+    pub(super) fn check_new(&self, path: &RemotePath) -> Result<(), WriteError> {
+        let seen_free = self.state.lock().seen_free;
+        if seen_free.is_none_or(|seen| seen.elapsed() < FREE_FOR) {
+            return Ok(());
+        }
+        match self.context.remote.version(path) {
+            // An empty one may be where an attempt of ours ended.
+            Ok(found) if found.size == 0 => Ok(()),
+            Ok(_) => Err(WriteError::Conflict),
+            Err(error) if error.kind().is_transient() => Err(error.into()),
+            // A name that is free, or one that STOR finds fault with.
+            Err(_) => Ok(()),
+        }
     }
 
     /// A job: sends what is staged at the front, then rests.
@@ -93,6 +120,7 @@ impl FileWriter {
             )
         };
         self.give_up(stream);
+        self.check_new(&path)?;
         let upload = if beside {
             // One that an earlier commit could not remove is used again, unless the file moved away.
             let kept = stream.temporary.take();
@@ -123,6 +151,8 @@ impl FileWriter {
         } else {
             self.in_place(&path, slot)?
         };
+        // What is there from now on is our own.
+        self.state.lock().seen_free = None;
         stream.upload = Some(upload);
         stream.used = Instant::now();
         Ok(())

@@ -77,6 +77,8 @@ pub struct FileWriter {
     pub(super) context: Arc<WriteContext>,
     /// Guards what is staged; held for local reads and writes only. After `stream`.
     pub(super) state: Mutex<State>,
+    /// Taken over the local disk, so that the journal has what the state has; before `state`.
+    pub(super) journaling: Mutex<()>,
     /// Guards what is on the line; taken by workers only, over the stream's I/O.
     pub(super) stream: Mutex<Stream>,
     /// Who waits for the stream: a chase ends for them, for it could go on as long as the program writes.
@@ -110,6 +112,8 @@ pub(super) struct State {
     pub(super) touched: bool,
     /// It was begun empty, so that nothing under its name is missing in it; or what is kept is its own.
     pub(super) supersedes_kept: bool,
+    /// Nothing may be overwritten; when it was seen that nothing is there.
+    pub(super) seen_free: Option<Instant>,
     /// The file on the server is another one than was changed here: no commit can succeed.
     pub(super) conflicted: bool,
     /// The file was deleted: nothing is sent any more.
@@ -177,6 +181,7 @@ impl FileWriter {
             base_valid: size,
             touched: false,
             supersedes_kept: false,
+            seen_free: None,
             conflicted: false,
             discarded: false,
             sent: 0,
@@ -201,17 +206,17 @@ impl FileWriter {
             context,
             state: Mutex::new(state),
             stream: Mutex::new(stream),
+            journaling: Mutex::default(),
             waiting: AtomicUsize::new(0),
             doom: Mutex::new(()),
             doomed: AtomicBool::new(false),
         }))
     }
 
-    /// A new file: the server is asked at once (STOR), so that its refusal is the refusal of the open.
-    /// May wait.
+    /// A new file. Never waits.
     ///
     /// # Errors
-    /// The server's refusal; no local file.
+    /// No local file.
     pub fn create(
         context: Arc<WriteContext>,
         path: RemotePath,
@@ -224,7 +229,6 @@ impl FileWriter {
             state.supersedes_kept = true;
             state.mode_pending = mode.is_some();
         }
-        writer.begin()?;
         Ok(writer)
     }
 

@@ -159,7 +159,6 @@ fn what_this_version_cannot_do_is_refused() {
         "active",
         "interface=eth0",
         "proxy=http://p:3128",
-        "writeback",
     ] {
         let name = option.split('=').next().unwrap();
         Ftpfs::new()

@@ -76,6 +76,7 @@ fn do_step(folder: &Path, step: &str, held: &mut Option<File>) -> io::Result<()>
     let (word, rest) = step.split_once(' ').unwrap_or((step, ""));
     match word {
         "create" => *held = Some(File::create(folder.join(rest))?),
+        "create_new" => *held = Some(File::create_new(folder.join(rest))?),
         "edit" => *held = Some(OpenOptions::new().write(true).open(folder.join(rest))?),
         "append" => *held = Some(OpenOptions::new().append(true).open(folder.join(rest))?),
         "text" => open()?.write_all_at(b"changed", rest.parse().unwrap())?,
@@ -90,14 +91,14 @@ fn do_step(folder: &Path, step: &str, held: &mut Option<File>) -> io::Result<()>
 }
 
 /// A process that has a file open.
-struct Holder {
+pub(crate) struct Holder {
     child: Child,
     said: BufReader<ChildStdout>,
 }
 
 impl Holder {
     /// The error number of the next step, once it is done.
-    fn next(&mut self) -> i32 {
+    pub(crate) fn next(&mut self) -> i32 {
         let mut line = String::new();
         self.said.read_line(&mut line).unwrap();
         line.trim().parse().unwrap()
@@ -105,14 +106,14 @@ impl Holder {
 
     /// The next steps succeed.
     #[track_caller]
-    fn does(&mut self, count: usize) {
+    pub(crate) fn does(&mut self, count: usize) {
         for step in 0..count {
             assert_eq!(self.next(), 0, "step {step}");
         }
     }
 
     /// Ends what it waits in: the step "wait".
-    fn go_on(&mut self) {
+    pub(crate) fn go_on(&mut self) {
         self.child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
         self.does(1);
     }
@@ -131,43 +132,53 @@ pub(crate) fn trials(site: &Arc<Site>) -> Vec<Trial> {
         .iter()
         .map(|(name, test)| {
             let site = Arc::clone(site);
-            Trial::test(format!("kept::{name}"), move || {
-                let mut kept = Kept::new(site.server(), name);
-                let test = AssertUnwindSafe(|| test(&mut kept));
-                if let Err(panic) = catch_unwind(test) {
-                    eprintln!("{name}:\n{}", kept.ground.last_words());
-                    resume_unwind(panic);
-                }
-                Ok(())
+            trial(format!("kept::{name}"), move || {
+                (Kept::new(site.server(), name, &[]), *test)
             })
         })
         .collect()
 }
 
+/// A trial of this name; if it fails, the last words on the wire and of the mount are shown.
+pub(crate) fn trial(
+    name: String,
+    prepare: impl FnOnce() -> (Kept, Test) + Send + 'static,
+) -> Trial {
+    Trial::test(name.clone(), move || {
+        let (mut kept, test) = prepare();
+        let test = AssertUnwindSafe(|| test(&mut kept));
+        if let Err(panic) = catch_unwind(test) {
+            eprintln!("{name}:\n{}", kept.ground.last_words());
+            resume_unwind(panic);
+        }
+        Ok(())
+    })
+}
+
 /// A mount, and a home that outlives it.
-struct Kept {
-    ground: Ground,
+pub(crate) struct Kept {
+    pub(crate) ground: Ground,
     home: tempfile::TempDir,
 }
 
 impl Kept {
-    fn new(server: &Server, name: &str) -> Self {
+    pub(crate) fn new(server: &Server, name: &str, options: &[&str]) -> Self {
         let home = tempfile::tempdir().unwrap();
         let mut ground = Ground::new(server, name);
-        ground.mount_at_home(home.path(), &[]);
+        ground.mount_at_home(home.path(), options);
         Self { ground, home }
     }
 
-    fn here(&self, name: &str) -> PathBuf {
+    pub(crate) fn here(&self, name: &str) -> PathBuf {
         self.ground.mounted().at(name)
     }
 
-    fn there(&self, name: &str) -> PathBuf {
+    pub(crate) fn there(&self, name: &str) -> PathBuf {
         self.ground.there.join(name)
     }
 
     /// The files of the journal with this ending.
-    fn files(&self, ending: &str) -> Vec<PathBuf> {
+    pub(crate) fn files(&self, ending: &str) -> Vec<PathBuf> {
         let top = self.home.path().join(".local/state/ftpfs");
         let places = fs::read_dir(top).into_iter().flatten().flatten();
         let files = places.flat_map(|place| fs::read_dir(place.path()).into_iter().flatten());
@@ -182,17 +193,17 @@ impl Kept {
 
     /// The one copy that is kept.
     #[track_caller]
-    fn copy(&self) -> PathBuf {
+    pub(crate) fn copy(&self) -> PathBuf {
         let copies = self.files("data");
         assert_eq!(copies.len(), 1, "{copies:?}");
         copies[0].clone()
     }
 
-    fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.files("data").is_empty() && self.files("kept").is_empty()
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.kill_under(None);
     }
 
@@ -206,7 +217,7 @@ impl Kept {
     }
 
     /// A process that does these steps in the mount.
-    fn hold(&self, steps: &[&str]) -> Holder {
+    pub(crate) fn hold(&self, steps: &[&str]) -> Holder {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .arg(HOLD)
             .arg(self.ground.mounted().path())
@@ -219,12 +230,12 @@ impl Kept {
         Holder { child, said }
     }
 
-    fn mount_again(&mut self) {
+    pub(crate) fn mount_again(&mut self) {
         self.ground.mount_at_home(self.home.path(), &[]);
     }
 
     /// `ftpfs --recover` with these arguments: exit code, and all that it says.
-    fn recover(&self, arguments: &[&str]) -> (Option<i32>, String) {
+    pub(crate) fn recover(&self, arguments: &[&str]) -> (Option<i32>, String) {
         let output = Command::new(env!("CARGO_BIN_EXE_ftpfs"))
             .args(["--recover", "-o", "timeout=3,connect_timeout=2"])
             .args(arguments)
@@ -244,7 +255,7 @@ impl Kept {
     }
 
     #[track_caller]
-    fn is_recovered(&self) {
+    pub(crate) fn is_recovered(&self) {
         let (code, said) = self.recover(&[self.ground.url()]);
         assert_eq!(code, Some(0), "{said}");
         assert!(self.is_empty());

@@ -16,6 +16,7 @@ mod proxy;
 mod special;
 mod stress;
 mod table;
+mod writeback;
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
     let mut trials = proxy::trials(&site);
     trials.extend(special::trials(&site));
     trials.extend(kept::trials(&site));
+    trials.extend(writeback::trials(&site));
     trials.extend(table::trials(&site));
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -204,6 +204,7 @@ fn mounted(
             directory: std::env::temp_dir(),
         },
         upload: options.policy,
+        writeback: None,
         strict: false,
         read_only: options.read_only,
         mount_id: std::process::id() << 8 | MOUNTS.fetch_add(1, Ordering::Relaxed) & 0xff,

@@ -42,6 +42,7 @@ mod unmount;
 mod versioning;
 mod write;
 mod write_random;
+mod writeback;
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -75,6 +76,7 @@ const TOPICS: &[(&str, &[Case])] = &[
     ("versioning", versioning::CASES),
     ("fsx", fsx::CASES),
     ("semantics", semantics::CASES),
+    ("writeback", writeback::CASES),
     ("unmount", unmount::CASES),
 ];
 
