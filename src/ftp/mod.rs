@@ -17,6 +17,7 @@ mod argument;
 mod data;
 mod arming;
 mod transfer;
+mod stored;
 #[doc(hidden)]
 pub mod readers;
 pub mod listing;
@@ -29,6 +30,7 @@ pub use login::{LoginConfig, Secret};
 pub use path::{InvalidPath, RemotePath, check_name, printable};
 pub use reply::{Reply, ReplyClass};
 pub use session::Session;
+pub use stored::{Answers, Behind, Ending, TimeCommand};
 pub use transfer::{ListCommand, Settling, Transfer};
 
 use command::Command;

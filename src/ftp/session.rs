@@ -394,14 +394,14 @@ pub(super) fn accepted(verb: &'static str, reply: Reply) -> Result<Reply, FtpErr
     }
 }
 
-fn unexpected(verb: &'static str, reply: &Reply) -> FtpError {
+pub(super) fn unexpected(verb: &'static str, reply: &Reply) -> FtpError {
     FtpError::Protocol {
         verb,
         what: reply.to_string(),
     }
 }
 
-fn number_in(reply: &Reply) -> Option<u64> {
+pub(super) fn number_in(reply: &Reply) -> Option<u64> {
     let text = std::str::from_utf8(reply.text()).ok()?;
     text.split_whitespace().next()?.parse().ok()
 }
@@ -410,7 +410,7 @@ fn size_in(reply: &Reply) -> Result<u64, FtpError> {
     number_in(reply).ok_or_else(|| unexpected("SIZE", reply))
 }
 
-fn time_in(reply: &Reply) -> Result<SystemTime, FtpError> {
+pub(super) fn time_in(reply: &Reply) -> Result<SystemTime, FtpError> {
     parse_stamp(reply.text().trim_ascii()).ok_or_else(|| unexpected("MDTM", reply))
 }
 

@@ -31,11 +31,11 @@ pub enum ListCommand {
 pub struct Transfer<S: DerefMut<Target = Session>> {
     session: Option<S>,
     data: Option<Stream>,
-    verb: &'static str,
+    pub(super) verb: &'static str,
     sends: bool,
     moved: u64,
     /// The data connection was made ahead.
-    ahead: bool,
+    pub(super) ahead: bool,
     /// The final reply, if it came while data still flowed.
     early: Option<Result<Reply, FtpError>>,
 }
@@ -354,6 +354,22 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
         {
             session.ask_for_the_next();
         }
+    }
+
+    /// Whether anything was said since the 1xx.
+    pub(super) fn is_answered(&self) -> bool {
+        let said = |session: &S| session.control().has_reply();
+        self.early.is_some() || self.session.as_ref().is_some_and(said)
+    }
+
+    /// Ends what we send, and gives the session out, which still owes the final reply.
+    pub(super) fn end_of_data(&mut self) -> Option<S> {
+        if let Some(mut data) = self.data.take()
+            && let Err(e) = data.shutdown_write()
+        {
+            log::debug!("{}: closing the data connection: {e}", self.verb);
+        }
+        self.session.take()
     }
 
     /// Gives up in the middle: an upload with RST, so that the server does not take half a file

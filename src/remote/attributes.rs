@@ -47,7 +47,17 @@ impl Remote {
             let ask = !self.profile.lacks(Ability::Mdtm);
             (size, ask.then(|| lease.modified(path)))
         };
-        let modified = match modified {
+        let modified = self.told_time(path, modified)?;
+        Ok(FileVersion { size, modified })
+    }
+
+    /// What an answer to MDTM tells, if it was asked.
+    pub(super) fn told_time(
+        &self,
+        path: &RemotePath,
+        answer: Option<Result<SystemTime, FtpError>>,
+    ) -> Result<Option<SystemTime>, FtpError> {
+        Ok(match answer {
             None => None,
             Some(Ok(time)) => Some(time),
             Some(Err(e)) if e.reply().is_some() => {
@@ -59,8 +69,7 @@ impl Remote {
                 None
             }
             Some(Err(e)) => return Err(e),
-        };
-        Ok(FileVersion { size, modified })
+        })
     }
 
     /// Exact modification times of many files (MDTM, batched); `None` where the server tells none.

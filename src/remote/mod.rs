@@ -6,6 +6,7 @@ mod retry;
 mod settle;
 mod download;
 mod upload;
+mod behind;
 mod slot;
 mod temporary;
 mod list;
@@ -30,7 +31,7 @@ pub use error::{ErrorKind, RemoteError};
 pub use list::Listing;
 pub use slot::UploadSlot;
 pub use temporary::TemporaryNames;
-pub use upload::{Upload, UploadMode};
+pub use upload::{Stored, Upload, UploadMode, Wanted};
 
 use crate::ftp::{FtpError, LoginConfig, RemotePath};
 use crate::pool::{Need, Pool, PoolConfig, PoolCounts, Reclaim};

@@ -26,6 +26,8 @@ pub(super) enum Ability {
     RenameOver,
     /// REST and STOR into the middle of a file, leaving what lies behind.
     Patch,
+    /// Answers in their order what is asked behind the end of an upload.
+    Behind,
     /// Names that end in a blank.
     TrailingBlanks,
     /// Names with control characters.

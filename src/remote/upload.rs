@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::profile::Ability;
 use super::settle;
 use super::{ErrorKind, FileVersion, Remote, RemoteError, UploadSlot};
-use crate::ftp::{FtpError, RemotePath, Transfer};
+use crate::ftp::{Ending, FtpError, RemotePath, Transfer};
 use crate::pool::Lease;
 
 /// Some servers hash or scan a file before they answer 226.
@@ -38,6 +38,36 @@ pub enum UploadMode {
         /// Bytes of the file before the upload, at least `offset`.
         size: u64,
     },
+}
+
+/// What a file is to have once it is stored.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wanted {
+    /// Permission bits.
+    pub mode: Option<u16>,
+    /// The modification time.
+    pub modified: Option<SystemTime>,
+}
+
+/// What the server has after an upload.
+#[derive(Debug, Clone, Copy)]
+pub struct Stored {
+    /// Size and time.
+    pub version: FileVersion,
+    /// The mode, if it was wanted and is set.
+    pub mode: Option<u16>,
+    /// The time, if it was wanted and is set.
+    pub modified: Option<SystemTime>,
+}
+
+impl Stored {
+    fn plain(version: FileVersion) -> Self {
+        Self {
+            version,
+            mode: None,
+            modified: None,
+        }
+    }
 }
 
 /// Bytes on their way into one file. Never retried here: the caller has them staged and decides.
@@ -154,7 +184,16 @@ impl Upload {
     ///
     /// # Errors
     /// `Incomplete` if the size is another; the server's refusal; `TimedOut`, `Disconnected`.
-    pub fn finish(mut self) -> Result<FileVersion, RemoteError> {
+    pub fn finish(self) -> Result<FileVersion, RemoteError> {
+        self.finish_with(Wanted::default())
+            .map(|stored| stored.version)
+    }
+
+    /// The same, and sets mode and time on the way, where that costs no round trip.
+    ///
+    /// # Errors
+    /// As there; what could not be set is no error.
+    pub fn finish_with(mut self, wanted: Wanted) -> Result<Stored, RemoteError> {
         let Some(transfer) = self.transfer.take() else {
             return Err(RemoteError::found(
                 ErrorKind::Failed,
@@ -163,25 +202,57 @@ impl Upload {
         };
         let extra = Duration::from_secs(self.sent / BYTES_PER_EXTRA_SECOND);
         let time = self.remote.timeout.max(FINAL_REPLY) + extra;
+        let behind = self.remote.behind(&self.path, wanted);
         self.remote.awaiting_final.fetch_add(1, Ordering::Relaxed);
-        let finished = transfer.finish(time);
+        let finished = match behind {
+            Some(behind) => transfer.finish_and_ask(&self.path, behind, time),
+            None => transfer
+                .finish(time)
+                .map(|(lease, _)| (lease, Ending::TooEarly)),
+        };
         self.remote.awaiting_final.fetch_sub(1, Ordering::Relaxed);
-        match finished {
-            Ok((mut lease, _)) => {
-                self.remote.count_progress();
-                lease.set_limit(Some(self.remote.deadline()));
-                match self.remote.version_on(&mut lease, &self.path) {
-                    Ok(version) => self.compare(version),
-                    Err(error) => {
-                        drop(lease);
-                        self.confirm_without_size(error)
-                    }
-                }
-            }
+        let (mut lease, ending) = match finished {
+            Ok(finished) => finished,
             Err(error) if error.is_session_lost() || error.is_timeout() => {
-                self.settle_lost_reply(error)
+                return self.settle_lost_reply(error).map(Stored::plain);
             }
-            Err(error) => Err(error.into()),
+            Err(error) => return Err(error.into()),
+        };
+        self.remote.count_progress();
+        lease.set_limit(Some(self.remote.deadline()));
+        let (version, mode, time) = match ending {
+            Ending::InOrder(answers) if self.remote.profile.is_proven(Ability::Behind) => {
+                self.remote.read_answers(&self.path, *answers)
+            }
+            Ending::InOrder(_) => {
+                self.remote.profile.learn_proven(Ability::Behind);
+                let version = self.remote.version_on(&mut lease, &self.path);
+                (version, false, false)
+            }
+            Ending::Unclear => {
+                drop(lease);
+                self.remote.profile.learn_lack(Ability::Behind);
+                let unclear = FtpError::Broken { verb: "STOR" };
+                return self.settle_lost_reply(unclear).map(Stored::plain);
+            }
+            Ending::TooEarly => {
+                if behind.is_some() {
+                    self.remote.profile.learn_lack(Ability::Behind);
+                }
+                let version = self.remote.version_on(&mut lease, &self.path);
+                (version, false, false)
+            }
+        };
+        match version {
+            Ok(version) => Ok(Stored {
+                version: self.compare(version)?,
+                mode: wanted.mode.filter(|_| mode),
+                modified: wanted.modified.filter(|_| time),
+            }),
+            Err(error) => {
+                drop(lease);
+                self.confirm_without_size(error).map(Stored::plain)
+            }
         }
     }
 

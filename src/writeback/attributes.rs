@@ -3,22 +3,26 @@
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
-use super::commit::Snapshot;
+use super::commit::{Arrived, Snapshot};
 use super::writer::{Committed, FileWriter};
 use super::{UNKNOWN_MODE, UNTOLD_MODE};
 use crate::ftp::RemotePath;
-use crate::remote::{ErrorKind, FileVersion, RemoteError};
+use crate::remote::{ErrorKind, RemoteError};
 
 impl FileWriter {
     /// The content is on the server: mode and time follow, and the state learns what is there.
     pub(super) fn finish(
         &self,
         snapshot: &Snapshot,
-        mut version: FileVersion,
-        is_new: bool,
+        arrived: &Arrived,
     ) -> Result<Committed, RemoteError> {
-        let mode = self.settle_mode(&snapshot.path, is_new)?;
-        if let Some(time) = snapshot.set_modified {
+        let mut version = arrived.version;
+        let mode = self.settle_mode(&snapshot.path, arrived)?;
+        if let Some(time) = snapshot.set_modified
+            && arrived.modified.is_some()
+        {
+            version.modified = Some(whole_second(time));
+        } else if let Some(time) = snapshot.set_modified {
             match self.context.remote.set_modified(&snapshot.path, time) {
                 Ok(()) => version.modified = Some(whole_second(time)),
                 Err(error) => self.tolerate(&snapshot.path, "set its time", error)?,
@@ -48,7 +52,11 @@ impl FileWriter {
     }
 
     /// Gives a file that the server made anew the mode that it has to have.
-    fn settle_mode(&self, path: &RemotePath, is_new: bool) -> Result<Option<u16>, RemoteError> {
+    fn settle_mode(
+        &self,
+        path: &RemotePath,
+        arrived: &Arrived,
+    ) -> Result<Option<u16>, RemoteError> {
         let (wanted, pending) = {
             let state = self.state.lock();
             (state.mode, state.mode_pending)
@@ -56,10 +64,12 @@ impl FileWriter {
         let Some(wanted) = wanted else {
             return Ok(None);
         };
-        if !is_new && !pending {
+        if !arrived.is_new && !pending {
             return Ok(Some(wanted));
         }
-        let given = if is_new {
+        let given = if arrived.mode.is_some() {
+            arrived.mode
+        } else if arrived.is_new {
             self.mode_of_new_files(path)
         } else {
             None
@@ -79,6 +89,20 @@ impl FileWriter {
         // Another one may have been asked for meanwhile: that is for the next commit.
         state.mode_pending &= state.mode != Some(wanted);
         Ok(Some(wanted))
+    }
+
+    /// The mode to be set on the way of an upload: none as long as it is not known whether the server does not
+    /// give it anyway.
+    pub(super) fn mode_to_set(&self, is_new: bool) -> Option<u16> {
+        let (wanted, pending) = {
+            let state = self.state.lock();
+            (state.mode, state.mode_pending)
+        };
+        let given = match self.context.new_file_mode.load(Ordering::Relaxed) {
+            UNKNOWN_MODE => return None,
+            known => u16::try_from(known).ok(),
+        };
+        wanted.filter(|_| is_new && given != wanted || pending && !is_new)
     }
 
     /// What the server gives to new files: asked once, of the first one.

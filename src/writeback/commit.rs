@@ -6,7 +6,7 @@ use super::send::refuses_the_name;
 use super::writer::{Committed, FileWriter, Stream};
 use super::{ByteRanges, UploadPolicy, WriteError};
 use crate::ftp::RemotePath;
-use crate::remote::{ErrorKind, FileVersion, Upload, UploadMode};
+use crate::remote::{ErrorKind, FileVersion, Upload, UploadMode, Wanted};
 
 /// How often a commit is begun anew from staging after a failure that may pass.
 const ATTEMPTS: u32 = 3;
@@ -25,6 +25,29 @@ pub(super) enum Way {
     Patch,
     /// No content: a mode or a time that was set meanwhile.
     Attributes,
+}
+
+/// What a commit has brought to the server.
+pub(super) struct Arrived {
+    pub(super) version: FileVersion,
+    /// The server has made the file anew, with a mode of its own choice.
+    pub(super) is_new: bool,
+    /// This mode was set on the way.
+    pub(super) mode: Option<u16>,
+    /// This time was set on the way.
+    pub(super) modified: Option<SystemTime>,
+}
+
+impl Arrived {
+    /// Where it was, with other bytes.
+    pub(super) fn in_place(version: FileVersion) -> Self {
+        Self {
+            version,
+            is_new: false,
+            mode: None,
+            modified: None,
+        }
+    }
 }
 
 /// What was taken out of the state for one commit.
@@ -142,12 +165,11 @@ impl FileWriter {
             Way::Whole => self.store_whole(stream, &snapshot),
             Way::Attributes => snapshot
                 .base
-                .map(|base| (base, false))
+                .map(Arrived::in_place)
                 .ok_or(WriteError::Conflict),
         };
-        let outcome = outcome.and_then(|(version, is_new)| {
-            self.finish(&snapshot, version, is_new).map_err(Into::into)
-        });
+        let outcome =
+            outcome.and_then(|arrived| self.finish(&snapshot, &arrived).map_err(Into::into));
         let mut state = self.state.lock();
         if let Err(error) = outcome {
             snapshot.dirty.iter().for_each(|range| {
@@ -193,7 +215,7 @@ impl FileWriter {
         &self,
         stream: &mut Stream,
         snapshot: &Snapshot,
-    ) -> Result<(FileVersion, bool), WriteError> {
+    ) -> Result<Arrived, WriteError> {
         let remote = &self.context.remote;
         let Some(base) = snapshot.base else {
             return self.store_whole(stream, snapshot);
@@ -212,7 +234,7 @@ impl FileWriter {
         let ended = sent.is_ok();
         let outcome = sent.and_then(|()| Ok(upload.finish()?));
         match outcome {
-            Ok(version) => Ok((version, false)),
+            Ok(version) => Ok(Arrived::in_place(version)),
             Err(error) => self.after_failed_append(stream, snapshot, base, error, ended),
         }
     }
@@ -226,7 +248,7 @@ impl FileWriter {
         base: FileVersion,
         error: WriteError,
         ended: bool,
-    ) -> Result<(FileVersion, bool), WriteError> {
+    ) -> Result<Arrived, WriteError> {
         let now = self.context.remote.version(&snapshot.path)?;
         if now.size == snapshot.size {
             log::info!(
@@ -234,7 +256,7 @@ impl FileWriter {
                 snapshot.path,
                 now.size
             );
-            return Ok((now, false));
+            return Ok(Arrived::in_place(now));
         }
         // All bytes and their end are out, and nobody said what became of them: they may be appended
         // at any time, and with those of another APPE they would be there twice. A rename over the
@@ -285,7 +307,7 @@ impl FileWriter {
         &self,
         stream: &mut Stream,
         snapshot: &Snapshot,
-    ) -> Result<(FileVersion, bool), WriteError> {
+    ) -> Result<Arrived, WriteError> {
         let partial = snapshot.base_valid > 0;
         self.fetch_missing(stream, 0..snapshot.size)?;
         if let Some(fetching) = stream.fetching.take() {
@@ -308,20 +330,20 @@ impl FileWriter {
             sent = self.send_whole(stream, snapshot);
             stream.in_place = false;
         }
-        let (version, was_new, beside) = sent?;
+        let (arrived, beside) = sent?;
         if beside {
             self.rename_over(stream, snapshot, partial)?;
         }
-        Ok((version, was_new || beside))
+        Ok(arrived)
     }
 
     /// Sends all that the one upload of the whole content has not sent yet, and ends it. Tells what the
-    /// server has then, whether the file was new, and whether it lies beside its place.
+    /// server has then, and whether that lies beside its place.
     fn send_whole(
         &self,
         stream: &mut Stream,
         snapshot: &Snapshot,
-    ) -> Result<(FileVersion, bool, bool), WriteError> {
+    ) -> Result<(Arrived, bool), WriteError> {
         self.need_upload(stream)?;
         self.send_while(stream, |state| state.sent < snapshot.size && !state.spoiled)?;
         let spoiled = {
@@ -340,13 +362,23 @@ impl FileWriter {
         if spoiled {
             self.send_range(&mut sending.upload, 0..snapshot.size)?;
         }
-        let was_new = !self.state.lock().exists;
-        let finished = sending.upload.finish();
+        let is_new = sending.beside || !self.state.lock().exists;
+        let finished = sending.upload.finish_with(Wanted {
+            mode: self.mode_to_set(is_new),
+            modified: snapshot.set_modified,
+        });
         {
             let mut state = self.state.lock();
             (state.sent, state.spoiled) = (0, false);
         }
-        Ok((finished?, was_new, sending.beside))
+        let stored = finished?;
+        let arrived = Arrived {
+            version: stored.version,
+            is_new,
+            mode: stored.mode,
+            modified: stored.modified,
+        };
+        Ok((arrived, sending.beside))
     }
 
     /// An upload of the whole content: the one that chased, or a new one.

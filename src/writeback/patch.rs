@@ -1,6 +1,6 @@
 //! Which way a commit goes, and the way of a few ranges into a large file.
 
-use super::commit::{Snapshot, Way};
+use super::commit::{Arrived, Snapshot, Way};
 use super::writer::{FileWriter, State, Stream};
 use super::{NameUse, WriteError};
 use crate::remote::{FileVersion, Upload, UploadMode};
@@ -50,7 +50,7 @@ impl FileWriter {
         &self,
         stream: &mut Stream,
         snapshot: &Snapshot,
-    ) -> Result<(FileVersion, bool), WriteError> {
+    ) -> Result<Arrived, WriteError> {
         let remote = &self.context.remote;
         let Some(base) = snapshot.base else {
             return self.store_whole(stream, snapshot);
@@ -81,7 +81,7 @@ impl FileWriter {
                 Err(error) => return Err(self.after_failed_patch(snapshot, error)),
             }
         }
-        Ok((version, false))
+        Ok(Arrived::in_place(version))
     }
 
     /// The file is old in places and new in others, by our own hand: its time tells nothing any more.

@@ -1,0 +1,198 @@
+//! What is asked behind the end of an upload, without waiting for its final reply first.
+//!
+//! vsftpd, ProFTPD, inetutils, busybox and ftp-srv read nothing while they take data: such commands are answered after
+//! the final reply, together with it. pyftpdlib and libunftp answer at once, Pure-FTPd refuses what it reads (500), both
+//! before the final reply. The order of the replies tells, so an answer that came too early is never believed.
+
+use std::ops::DerefMut;
+use std::time::{Duration, SystemTime};
+
+use super::argument::is_filtered;
+use super::command::MAX_LINE;
+use super::session::{accepted, number_in, time_in, unexpected};
+use super::stamp::Stamp;
+use super::{Command, FtpError, RemotePath, Reply, Session, Transfer};
+
+/// What is to be done with a file once it is stored. SIZE is always asked.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Behind {
+    /// Permission bits (SITE CHMOD).
+    pub mode: Option<u16>,
+    /// The modification time.
+    pub modified: Option<(SystemTime, TimeCommand)>,
+    /// Ask for the time, too (MDTM).
+    pub ask_time: bool,
+}
+
+/// How a server sets times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeCommand {
+    /// MFMT.
+    Mfmt,
+    /// MDTM with two arguments.
+    Mdtm,
+}
+
+/// The answers to [`Behind`].
+#[derive(Debug)]
+pub struct Answers {
+    /// SIZE.
+    pub size: Result<u64, FtpError>,
+    /// SITE CHMOD, if it was asked for.
+    pub mode: Option<Result<(), FtpError>>,
+    /// The time that was to be set, if any.
+    pub set: Option<Result<(), FtpError>>,
+    /// MDTM, if it was asked for.
+    pub modified: Option<Result<SystemTime, FtpError>>,
+}
+
+/// How an upload ended that had commands behind it.
+#[derive(Debug)]
+pub enum Ending {
+    /// Stored, with the answers in their order.
+    InOrder(Box<Answers>),
+    /// Stored; this server answers while data flows, so the answers are worth nothing. What was to be set is to be
+    /// set again.
+    TooEarly,
+    /// Nobody knows; the session is of no use any more.
+    Unclear,
+}
+
+impl Behind {
+    /// Whether each of the commands fits into a line and is sent as it is.
+    pub fn fits(path: &RemotePath) -> bool {
+        // The longest of them.
+        let longest = Command::SiteChmod(0o7777, path.as_bytes()).line_length();
+        let stamp = "YYYYMMDDhhmmss ".len();
+        longest + stamp <= MAX_LINE && !is_filtered(path.as_bytes())
+    }
+
+    /// A time that cannot be written is not set.
+    fn commands<'a>(&mut self, path: &'a [u8]) -> Vec<Command<'a>> {
+        let mut commands = vec![Command::Size(path)];
+        if let Some(mode) = self.mode {
+            commands.push(Command::SiteChmod(mode & 0o7777, path));
+        }
+        let stamp = self
+            .modified
+            .and_then(|(time, how)| Some((Stamp::of(time)?, how)));
+        match stamp {
+            Some((stamp, TimeCommand::Mfmt)) => commands.push(Command::Mfmt(stamp, path)),
+            Some((stamp, TimeCommand::Mdtm)) => commands.push(Command::MdtmSet(stamp, path)),
+            None => self.modified = None,
+        }
+        if self.ask_time {
+            commands.push(Command::Mdtm(path));
+        }
+        commands
+    }
+
+    fn answers(&self, replies: Vec<(&'static str, Reply)>) -> Option<Answers> {
+        let mut replies = replies.into_iter();
+        let mut next = || replies.next().map(|(verb, reply)| accepted(verb, reply));
+        let size =
+            next()?.and_then(|reply| number_in(&reply).ok_or_else(|| unexpected("SIZE", &reply)));
+        let mode = match self.mode {
+            // "Superfluous" is no success: nothing was changed.
+            Some(_) => Some(next()?.and_then(|reply| match reply.code() {
+                202 => Err(FtpError::Refused {
+                    verb: "SITE CHMOD",
+                    reply,
+                }),
+                _ => Ok(()),
+            })),
+            None => None,
+        };
+        let set = match self.modified {
+            Some(_) => Some(next()?.map(drop)),
+            None => None,
+        };
+        let modified = match self.ask_time {
+            true => Some(next()?.and_then(|reply| time_in(&reply))),
+            false => None,
+        };
+        Some(Answers {
+            size,
+            mode,
+            set,
+            modified,
+        })
+    }
+}
+
+impl<S: DerefMut<Target = Session>> Transfer<S> {
+    /// As [`Transfer::finish`], for an upload to `path` on a server that answers several commands in one segment:
+    /// SIZE and what else is wanted go out with the end of the data. The path has to fit ([`Behind::fits`]).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn finish_and_ask(
+        mut self,
+        path: &RemotePath,
+        mut behind: Behind,
+        time: Duration,
+    ) -> Result<(S, Ending), FtpError> {
+        let commands = behind.commands(path.as_bytes());
+        let (verb, ahead) = (self.verb, self.ahead);
+        if self.is_answered() {
+            let (session, _) = self.finish(time)?;
+            return Ok((session, Ending::TooEarly));
+        }
+        let Some(mut session) = self.end_of_data() else {
+            return Err(FtpError::Broken { verb });
+        };
+        let control = session.control_mut();
+        control.send(&commands)?;
+        let patience = Duration::from_secs(1).max(4 * control.round_trip().unwrap_or_default());
+        let first = control.reply_within(verb, time)?;
+        if ahead && matches!(first.code(), 425 | 426) {
+            session.early_one_failed();
+        }
+        let is_stored = |reply: &Reply| matches!(reply.code(), 226 | 250);
+        let mut rest = Vec::with_capacity(commands.len());
+        for command in &commands {
+            let control = session.control_mut();
+            let reply = if is_stored(&first) {
+                control.reply(command.verb())?
+            } else {
+                match control.reply_within(command.verb(), patience) {
+                    Ok(reply) => reply,
+                    Err(_) if refuses(&first) => {
+                        return Err(FtpError::Refused { verb, reply: first });
+                    }
+                    // Pure-FTPd answers all that it reads at a time with one 500.
+                    Err(_) => return Ok((session, Ending::Unclear)),
+                }
+            };
+            rest.push((command.verb(), reply));
+        }
+        if is_stored(&first) {
+            session.set_holds_offset(false);
+            let answers = behind.answers(rest).ok_or(FtpError::Broken { verb })?;
+            return Ok((session, Ending::InOrder(Box::new(answers))));
+        }
+        // SIZE is never answered by 250, but what sets something may be.
+        let only_asks = behind.mode.is_none() && behind.modified.is_none();
+        let is_late = |reply: &Reply| reply.code() == 226 || only_asks && reply.code() == 250;
+        if rest.iter().any(|(_, reply)| is_late(reply)) {
+            session.set_holds_offset(false);
+            return Ok((session, Ending::TooEarly));
+        }
+        if refuses(&first) {
+            return Err(FtpError::Refused { verb, reply: first });
+        }
+        // The last one is the upload's.
+        match rest.pop() {
+            Some((_, reply)) if reply.is_negative() => Err(FtpError::Refused { verb, reply }),
+            _ => {
+                session.mark_broken();
+                Ok((session, Ending::Unclear))
+            }
+        }
+    }
+}
+
+/// Whether a reply says no to the upload, and is no answer to what was asked behind it.
+fn refuses(reply: &Reply) -> bool {
+    reply.is_negative() && !matches!(reply.code(), 500..=504)
+}

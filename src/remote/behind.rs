@@ -1,0 +1,57 @@
+//! What goes out together with the end of an upload, and what its answers tell.
+
+use super::profile::Ability;
+use super::{FileVersion, Remote, Wanted};
+use crate::ftp::{Answers, Behind, FtpError, RemotePath, TimeCommand};
+
+impl Remote {
+    /// What may be asked behind an upload to `path`; `None` where nothing may.
+    pub(super) fn behind(&self, path: &RemotePath, wanted: Wanted) -> Option<Behind> {
+        let experience = self.pool.experience();
+        let lacks = |ability| self.profile.lacks(ability);
+        if experience.pipelining() != Some(true)
+            || lacks(Ability::Behind)
+            || lacks(Ability::Size)
+            || !Behind::fits(path)
+        {
+            return None;
+        }
+        if !self.profile.is_proven(Ability::Behind) {
+            // One command, so that there is one answer whatever the server makes of it.
+            return Some(Behind::default());
+        }
+        let has_mfmt = experience
+            .features()
+            .is_some_and(|features| features.has("MFMT"));
+        let how = if has_mfmt && !lacks(Ability::Mfmt) {
+            Some(TimeCommand::Mfmt)
+        } else if self.profile.is_proven(Ability::MdtmSet) {
+            Some(TimeCommand::Mdtm)
+        } else {
+            None
+        };
+        Some(Behind {
+            mode: wanted.mode.filter(|_| !lacks(Ability::Chmod)),
+            modified: wanted.modified.zip(how),
+            ask_time: !lacks(Ability::Mdtm),
+        })
+    }
+
+    /// Size and time, and whether mode and time were set.
+    pub(super) fn read_answers(
+        &self,
+        path: &RemotePath,
+        answers: Answers,
+    ) -> (Result<FileVersion, FtpError>, bool, bool) {
+        let is_set = |answer: &Option<Result<(), FtpError>>| matches!(answer, Some(Ok(())));
+        let set = (is_set(&answers.mode), is_set(&answers.set));
+        if let Some(Err(error)) = &answers.mode {
+            self.learn_if_unknown(Ability::Chmod, error);
+        }
+        let version = answers.size.and_then(|size| {
+            let modified = self.told_time(path, answers.modified)?;
+            Ok(FileVersion { size, modified })
+        });
+        (version, set.0, set.1)
+    }
+}
