@@ -20,8 +20,11 @@ BRANDS = ("vsftpd", "proftpd", "pure-ftpd")
 DEFAULT_BRANDS = ("vsftpd", "proftpd")
 
 
+BEGAN = time.monotonic()
+
+
 def say(text):
-    print(f"bench: {text}", file=sys.stderr, flush=True)
+    print(f"bench: {time.monotonic() - BEGAN:6.1f} {text}", file=sys.stderr, flush=True)
 
 
 def arguments():
@@ -96,7 +99,7 @@ class Bench:
         server = Server(brand, link)
         self.results.versions[brand] = server.version()
         try:
-            self.sample.install(server)
+            self.sample.install(server, works.large(link))
             for work in self.args.work or works.WORKS:
                 if work in works.LOOPBACK_ONLY and link.name != "loopback":
                     continue
@@ -112,10 +115,14 @@ class Bench:
         cells = {figure: report.Cell() for figure in figures}
         for _ in range(self.runs):
             outcome = self.once(link, server, client, work, cells)
+            if self.args.verbose:
+                last = {figure: cell.seconds[-1:] for figure, cell in cells.items()}
+                say(f"{link.name} {server.brand} {client.name} {outcome or last}")
             if outcome:
                 for cell in cells.values():
                     if not cell.seconds or outcome != "too long":
                         cell.state = outcome
+                        cell.limit = self.args.limit
                 break
         for figure, cell in cells.items():
             if cell.seconds:
@@ -154,6 +161,9 @@ class Bench:
                 return "unfit"
             except works.TooLong:
                 return "too long"
+            except works.Refused as error:
+                say(f"refused: {link.name} {server.brand} {client.name} {work}: {error}")
+                return "refused"
             except (works.Wrong, clients.NotReady, OSError) as error:
                 say(f"FAIL {link.name} {server.brand} {client.name} {work}: {error}")
                 if client.mounts and client.process is not None:
@@ -189,8 +199,9 @@ def main():
         report.keep(kept, report.load(kept).merged(bench.results))
     elif not partial:
         report.keep(kept, bench.results)
-    failed = [cell for cell in bench.results.cells.values() if cell.state == "fail"]
-    sys.exit(1 if failed else 0)
+    # A peer may refuse or fail, that is a result; ftpfs may not.
+    mine = (cell for key, cell in bench.results.cells.items() if key[2].startswith("ftpfs"))
+    sys.exit(1 if any(cell.state in ("fail", "refused") for cell in mine) else 0)
 
 
 main()

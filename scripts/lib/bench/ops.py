@@ -154,9 +154,10 @@ def run(output, *command):
     """A program, its output in a file."""
     with open(output, "wb") as out:
         start = clock()
-        code = subprocess.run(command, stdout=out, stdin=subprocess.DEVNULL, check=False).returncode
+        done = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, check=False)
         end = clock()
-    return {"start": start, "end": end, "code": code}
+    errors = done.stderr.decode(errors="replace").strip()[-300:]
+    return {"start": start, "end": end, "code": done.returncode, "errors": errors}
 
 
 OPERATIONS = {

@@ -50,6 +50,7 @@ class Cell:
     notes: set = field(default_factory=set)
     state: str = "ok"
     median: float = 0.0
+    limit: float = 60.0
     date: str = ""
 
     def as_json(self):
@@ -64,10 +65,10 @@ def shown(figure, cell):
     """As in the table."""
     if cell.state == "unfit":
         return "—"
-    if cell.state == "fail":
-        return "FAIL"
+    if cell.state in ("fail", "refused"):
+        return {"fail": "FAIL", "refused": "refused"}[cell.state]
     if cell.state == "too long":
-        return "> 60 s"
+        return f"> {cell.limit:g} s"
     if figure == "memory":
         return f"{cell.median:.0f} MiB"
     digits = 3 if cell.median < 0.1 else 2 if cell.median < 10 else 1
@@ -127,6 +128,12 @@ def machine():
     )
 
 
+def headed(title, version):
+    """The head of a column: who, and in which version."""
+    number = re.search(r"\d+\.\d[\w.+~-]*", version)
+    return f"{title}<br>{number.group()}" if number else title
+
+
 def table(results):
     """All figures as Markdown."""
     lines = []
@@ -139,7 +146,8 @@ def table(results):
             mine = {key[2:]: cell for key, cell in results.cells.items() if key[:2] == (link, server)}
             columns = [name for name in names if any(key[0] == name for key in mine)]
             lines += ["", f"### {server}, {results.links.get(link, link)}", ""]
-            lines.append("| work | " + " | ".join(columns) + " |")
+            heads = [headed(name, results.versions.get(name, "")) for name in columns]
+            lines.append("| work | " + " | ".join(heads) + " |")
             lines.append("|---|" + "---|" * len(columns))
             for figure, title in FIGURES.items():
                 if not any((name, figure) in mine for name in columns):
@@ -166,7 +174,7 @@ def page(results):
         f"Seconds, {'; '.join(results.notes)}; in brackets FTP commands and data connections, as seen on the line. The large "
         "file has 64 MiB, 256 MiB on loopback. Each figure is from a fresh mount, half a second after it is "
         "there; for `curl` and `lftp` it includes the login. Contents are compared each time: FAIL is a wrong "
-        "result. Peers run with their defaults, rclone without its pause before it uploads.",
+        "result, `refused` an honest error, — what the client has no way to do. Peers run with their defaults, rclone without its pause before it uploads.",
         "",
         *(f"- {mark}: {meaning}" for mark, meaning in NOTES.values()),
         "",

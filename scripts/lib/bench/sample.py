@@ -101,11 +101,14 @@ class Sample:
             mark.write_text(EDITION)
         self.served, self.local = self.base / "served", self.base / "local"
 
-    def install(self, server):
-        """Puts it into the server's root. Times are fixed, but of the last weeks: LIST tells only those to the
+    def install(self, server, large):
+        """Puts it into the server's root, with `large` as the large file. Times are fixed, but of the last weeks: LIST tells only those to the
         minute."""
         to = server.root / "sample"
-        subprocess.run(["cp", "-a", "--reflink=auto", self.served, to], check=True)
+        to.mkdir()
+        unused = {"big", "huge"} - {"big", large}
+        parts = [entry.path for entry in os.scandir(self.served) if entry.name not in unused]
+        subprocess.run(["cp", "-a", "--reflink=auto", *parts, to], check=True)
         subprocess.run(["chown", "-R", "%d:%d" % server.owner, to], check=True)
         today = int(time.time()) // DAY * DAY
         for n, entry in enumerate(sorted(os.scandir(to / "many"), key=lambda e: e.name)):

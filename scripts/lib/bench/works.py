@@ -1,7 +1,8 @@
 """The works: what is done, on which files, and how the result is checked.
 
 Each work is a function of a `Round` that returns {figure: seconds}; it raises `Wrong` when the result is not what it
-must be, `TooLong` when the limit is over, `Unfit` when the client has no way to do it.
+must be, `Refused` when there is an error instead, `TooLong` when the limit is over, `Unfit` when the client has no way
+to do it.
 """
 
 import json
@@ -22,12 +23,21 @@ class Wrong(Exception):
     """The result is not what it must be."""
 
 
+class Refused(Exception):
+    """An honest error number."""
+
+
 class TooLong(Exception):
     """Cut off at the limit."""
 
 
 class Unfit(Exception):
     """The client has no way to do this."""
+
+
+def large(link):
+    """The name of the large file on this link."""
+    return "huge" if link.name == "loopback" else "big"
 
 
 @dataclass
@@ -46,7 +56,7 @@ class Round:
     @property
     def large(self):
         """The large file of this link."""
-        return "huge" if self.link.name == "loopback" else "big"
+        return large(self.link)
 
     @property
     def size(self):
@@ -86,20 +96,25 @@ class Round:
             raise TooLong from None
         after = self.link.count()
         if process.returncode:
-            raise Wrong(errors.strip().splitlines()[-1] if errors.strip() else "the operation failed")
+            raise Refused(errors.strip().splitlines()[-1] if errors.strip() else "it ended without a word")
         result = json.loads(said)
         result["seconds"] = result["end"] - result["start"]
-        if before:
-            self.counts[figure] = {name: after[name] - before[name] for name in after}
+        result["figure"], result["before"] = figure, before
+        self.counted(result, after)
         if result["seconds"] > self.limit:
             raise TooLong
         return result
+
+    def counted(self, result, after):
+        """What was said on the line meanwhile."""
+        if after:
+            self.counts[result["figure"]] = {name: n - result["before"][name] for name, n in after.items()}
 
     def run(self, figure, *command, output=os.devnull, near=False):
         """A program that must succeed."""
         result = self.do(figure, "run", output, *command, near=near)
         if result["code"]:
-            raise Wrong(f"{command[0]}: exit code {result['code']}")
+            raise Refused(f"{command[0]}: exit code {result['code']}: {result['errors']}")
         return result
 
     def wire(self, work, **scratch):
@@ -131,7 +146,9 @@ class Round:
             if time.monotonic() - result["start"] > self.limit:
                 raise TooLong
             time.sleep(0.005)
-        return time.monotonic() - result["start"]
+        seconds = time.monotonic() - result["start"]
+        self.counted(result, self.link.count())
+        return seconds
 
 
 def same(found, expected, what="the content"):
