@@ -58,7 +58,10 @@ def arguments():
 class Bench:
     """A whole run."""
 
-    def __init__(self, args, target):
+    def __init__(self, args, target, kept):
+        """`kept`: the folder for the figures, or None."""
+        self.kept = kept
+        self.earlier = report.load(kept) if kept else None
         self.args = args
         self.sizes = QUICK if args.quick else FULL
         self.runs = args.runs or (1 if args.quick else 3)
@@ -106,6 +109,9 @@ class Bench:
                 for client in self.clients:
                     if client.name != "ftpfs-writeback" or work in works.WRITEBACK_WORKS:
                         self.measure(link, server, client, work)
+                # A run of hours that ends early has not been for nothing.
+                if self.kept:
+                    report.keep(self.kept, self.earlier.merged(self.results))
         finally:
             server.stop()
 
@@ -159,7 +165,8 @@ class Bench:
                 return None
             except works.Unfit:
                 return "unfit"
-            except works.TooLong:
+            except works.TooLong as error:
+                say(f"cut off: {link.name} {server.brand} {client.name} {work}: {error}")
                 return "too long"
             except works.Refused as error:
                 say(f"refused: {link.name} {server.brand} {client.name} {work}: {error}")
@@ -187,17 +194,15 @@ def main():
     if os.geteuid():
         sys.exit("bench: needs root, for network namespaces and servers")
     target = Path(os.environ["FTPFS_TARGET"])
-    bench = Bench(args, target)
     partial = args.link or args.server or args.client or args.work or args.quick or args.ftpfs or args.ftpfs_option
+    bench = Bench(args, target, kept if args.save or not partial else None)
     try:
         bench.run()
     except KeyboardInterrupt:
         say("interrupted")
     finally:
         print(report.table(bench.results))
-    if args.save and partial:
-        report.keep(kept, report.load(kept).merged(bench.results))
-    elif not partial:
+    if not partial:
         report.keep(kept, bench.results)
     # A peer may refuse or fail, that is a result; ftpfs may not.
     mine = (cell for key, cell in bench.results.cells.items() if key[2].startswith("ftpfs"))

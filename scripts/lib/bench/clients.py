@@ -173,7 +173,8 @@ class Ftpfs(Mount):
         self.program, self.options = program, list(options)
 
     def version(self):
-        return first_line(self.program, "--version")
+        commit = first_line("git", "-C", os.path.dirname(__file__), "rev-parse", "--short", "HEAD")
+        return f"{first_line(self.program, '--version')} ({commit})"
 
     def command(self, server):
         options = [word for option in self.options for word in ("-o", option)]

@@ -68,7 +68,7 @@ def svg(results, link="20ms", server="vsftpd"):
             seconds, name, cut = entry
             width = max(1.0, WIDTH * (seconds / top) ** 0.5)
             label = f"{'> ' if cut else ''}{seconds:.{3 if seconds < 0.1 else 2}f} s"
-            label += "" if name == "ftpfs" else " " + ("nobody" if cut else name)
+            label += " nobody" if cut and name != "ftpfs" else f" {name}"
             out.append(f'<rect x="{LEFT}" y="{y + offset}" width="{width:.1f}" height="{BAR}" fill="{colour}"/>')
             out.append(
                 f'<text x="{LEFT + width + 6:.1f}" y="{y + offset + 11}" font-size="11">{escape(label)}</text>'
