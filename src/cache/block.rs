@@ -93,6 +93,11 @@ impl BlockCache {
             .then(|| Arc::clone(block))
     }
 
+    /// Whether the byte at `offset` is known.
+    pub fn holds(&self, content: ContentId, offset: u64) -> bool {
+        self.get(content, offset).is_some()
+    }
+
     /// Keeps `data`, which begins at `offset` and stays within one block; joined with what is known
     /// of the block if it touches that, else in its place.
     pub(super) fn insert(&self, content: ContentId, offset: u64, data: Vec<u8>) {

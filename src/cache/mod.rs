@@ -5,6 +5,7 @@ mod readahead;
 mod reader;
 mod stream;
 mod listing;
+mod small_files;
 mod own_time;
 #[doc(hidden)]
 pub mod readers;
@@ -14,3 +15,4 @@ pub use listing::{Entries, ListingCache, Remembered};
 pub use own_time::OwnTime;
 pub use readahead::ReadaheadWindow;
 pub use reader::{Done, FileReader, ReadContext, ReadError};
+pub use small_files::{Ahead, Fetched, SMALL, SmallFiles};

@@ -206,6 +206,14 @@ impl FileReader {
         self.start_filling(&mut state);
     }
 
+    /// Takes all bytes of a file, which came together with its version. Those of another version are of no use.
+    pub fn offer(&self, version: FileVersion, whole: Vec<u8>) {
+        let length = whole.len() as u64;
+        if length <= BLOCK && length == version.size && self.version == Some(version) {
+            self.context.blocks.insert(self.content, 0, whole);
+        }
+    }
+
     /// The file is elsewhere now.
     pub fn set_path(&self, path: RemotePath) {
         self.state.lock().path = path;

@@ -106,16 +106,12 @@ impl FileReader {
             )
         };
         // What was read before came from the version that was opened; so must what follows.
-        if begun && let Some(opened) = self.version {
-            match self.context.remote.version(&path) {
-                Ok(now) if !opened.agrees_with(now) => return Err(ReadError::Changed),
-                Err(e) if e.kind() != ErrorKind::Unsupported => {
-                    return Err(ReadError::Remote(Arc::new(e)));
-                }
-                _ => {}
-            }
-        }
-        let download = Download::open(&self.context.remote, &path, offset, self.version);
+        let open = if begun {
+            Download::open_checked
+        } else {
+            Download::open
+        };
+        let download = open(&self.context.remote, &path, offset, self.version);
         stream.download = Some(download.map_err(|e| ReadError::Remote(Arc::new(e)))?);
         stream.delivered = 0;
         stream.used = Instant::now();

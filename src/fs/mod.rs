@@ -21,6 +21,7 @@ mod moves;
 mod rename;
 mod open;
 mod reading;
+mod small;
 mod release;
 mod create;
 mod io;
@@ -44,7 +45,7 @@ pub use types::{
     DirEntry, DrainReport, Looked, NewAttributes, Opened, ReadDone, Space, TimeChange, Wait,
 };
 
-use crate::cache::{BlockCache, ListingCache, ReadContext};
+use crate::cache::{BlockCache, ListingCache, ReadContext, SmallFiles};
 use crate::ftp::RemotePath;
 use crate::remote::{Remote, TemporaryNames};
 use crate::workers::Workers;
@@ -71,6 +72,7 @@ pub struct FtpFs {
     workers: Arc<Workers>,
     listings: ListingCache,
     reading: ReadContext,
+    small_files: Arc<SmallFiles>,
     writing: Arc<WriteContext>,
     temporary: Arc<TemporaryNames>,
     /// Guards numbers and names.
@@ -133,7 +135,13 @@ impl FtpFs {
             strict: config.strict,
             new_file_mode: AtomicU32::new(UNKNOWN_MODE),
         };
+        let small_files = SmallFiles::new(
+            Arc::clone(&remote),
+            Arc::clone(&workers),
+            config.cache_timeout,
+        );
         let fs = Arc::new(Self {
+            small_files,
             listings: ListingCache::new(Arc::clone(&remote), Arc::clone(&temporary)),
             inodes: Mutex::new(InodeTable::new(root.clone())),
             config,

@@ -75,6 +75,20 @@ impl Moves {
     }
 }
 
+impl Moves {
+    /// Whether `path`, or a directory above it, has become another file since `moment`, or is about to. Does not
+    /// wait.
+    pub(super) fn touched_since(&self, moment: u64, path: &RemotePath) -> bool {
+        let state = self.state.lock();
+        let ended = usize::try_from(state.count - moment).unwrap_or(usize::MAX);
+        let mut touched = state
+            .active
+            .iter()
+            .chain(state.recent.iter().rev().take(ended));
+        ended > state.recent.len() || touched.any(|moved| path.starts_with(moved))
+    }
+}
+
 impl FtpFs {
     /// [`Moves::changed_since`], within the time of one operation.
     pub(super) fn changed_since(&self, moment: u64, path: &RemotePath) -> Result<bool, FsError> {

@@ -7,11 +7,12 @@ use fuser::FopenFlags;
 
 use super::change::Asked;
 use super::open_file::{Handle, OpenFile, exact};
+use super::small::Present;
 use super::{FsError, FtpFs, Opened, Wait};
 use crate::cache::{Entries, Remembered};
 use crate::ftp::RemotePath;
 use crate::ftp::listing::{Entry, EntryKind};
-use crate::remote::{ErrorKind, FileVersion};
+use crate::remote::{ErrorKind, FileVersion, RemoteError};
 use crate::writeback::{FileWriter, WriteError};
 
 /// An open looks this often whether a writer that can never store anything has gone.
@@ -94,7 +95,13 @@ impl FtpFs {
         if truncate {
             return self.open_truncated(ino, &path, &found, flags, wait, began);
         }
-        let version = self.current_version(&path, &found, wait)?;
+        let Present { version, content } = if writes {
+            let version = self.current_version(&path, &found, wait)?;
+            let content = None;
+            Present { version, content }
+        } else {
+            self.present(ino, &path, &found, wait)?
+        };
         if self.changed_since(began, &path)? {
             return Ok(None);
         }
@@ -106,6 +113,12 @@ impl FtpFs {
             return Err(FsError::Errno(libc::ESTALE));
         }
         let (file, keep) = self.opened_file(ino, &path, &found, version);
+        if let (Some(version), Some(content)) = (version, content) {
+            file.offer(version, content);
+        }
+        if !writes {
+            self.was_opened(&path, &found);
+        }
         if !keep {
             // What the kernel was told of size and time came from a listing.
             self.attributes_changed(ino);
@@ -312,11 +325,16 @@ impl FtpFs {
                     modified: None,
                 }))
             }
-            Err(error) => match self.explain(error, path, Asked::Use) {
-                // Gone behind our back; see above.
-                error if error.errno() == libc::ENOENT => Err(FsError::Errno(libc::ESTALE)),
-                error => Err(error),
-            },
+            Err(error) => Err(self.unopened(error, path)),
+        }
+    }
+
+    /// Why a file that is listed could not be opened.
+    pub(super) fn unopened(&self, error: RemoteError, path: &RemotePath) -> FsError {
+        match self.explain(error, path, Asked::Use) {
+            // Gone behind our back; see above.
+            error if error.errno() == libc::ENOENT => FsError::Errno(libc::ESTALE),
+            error => error,
         }
     }
 

@@ -131,6 +131,14 @@ impl Handle {
 }
 
 impl OpenFile {
+    /// All bytes of the file, as they came with this version.
+    pub(super) fn offer(&self, version: FileVersion, whole: Vec<u8>) {
+        let reader = self.state.lock().reader.clone();
+        if let Some(reader) = reader {
+            reader.offer(version, whole);
+        }
+    }
+
     pub(super) fn new(ino: u64, entry: Entry, version: Option<FileVersion>) -> Arc<Self> {
         let state = OpenState {
             entry,

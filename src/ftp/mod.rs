@@ -17,6 +17,7 @@ mod argument;
 mod data;
 mod arming;
 mod transfer;
+mod settling;
 mod stored;
 #[doc(hidden)]
 pub mod readers;
@@ -30,7 +31,8 @@ pub use login::{LoginConfig, Secret};
 pub use path::{InvalidPath, RemotePath, check_name, printable};
 pub use reply::{Reply, ReplyClass};
 pub use session::Session;
+pub use settling::Settling;
 pub use stored::{Answers, Behind, Ending, TimeCommand};
-pub use transfer::{ListCommand, Settling, Transfer};
+pub use transfer::{ListCommand, Transfer, VersionReplies};
 
 use command::Command;

@@ -9,6 +9,7 @@ use super::arming::Arming;
 use super::command::MAX_LINE;
 use super::control::ControlConnection;
 use super::stamp::{Stamp, parse_stamp};
+use super::transfer::VersionReplies;
 use super::{Command, Experience, Features, FtpError, LoginConfig, RemotePath, Reply, login};
 
 /// A logged-in connection with TYPE I.
@@ -104,14 +105,7 @@ impl Session {
     ///
     /// # Errors
     /// A lost session; the refusals are the two results.
-    #[expect(
-        clippy::type_complexity,
-        reason = "two answers, each with its own refusal"
-    )]
-    pub fn size_and_modified(
-        &mut self,
-        path: &RemotePath,
-    ) -> Result<(Result<u64, FtpError>, Result<SystemTime, FtpError>), FtpError> {
+    pub fn size_and_modified(&mut self, path: &RemotePath) -> Result<VersionReplies, FtpError> {
         let path = self.argument(path, |p| Command::Mdtm(p))?;
         self.control
             .send(&[Command::Size(&path), Command::Mdtm(&path)])?;
@@ -406,7 +400,7 @@ pub(super) fn number_in(reply: &Reply) -> Option<u64> {
     text.split_whitespace().next()?.parse().ok()
 }
 
-fn size_in(reply: &Reply) -> Result<u64, FtpError> {
+pub(super) fn size_in(reply: &Reply) -> Result<u64, FtpError> {
     number_in(reply).ok_or_else(|| unexpected("SIZE", reply))
 }
 

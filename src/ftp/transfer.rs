@@ -1,15 +1,26 @@
 //! `Transfer`: a data transfer in progress owns the session it runs on.
 
 use std::ops::DerefMut;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::data::DataConnection;
-use super::session::accepted;
-use super::{Command, FtpError, RemotePath, Reply, Session};
+use super::session::{accepted, size_in, time_in};
+use super::{Command, FtpError, RemotePath, Reply, Session, Settling};
 use crate::net::{Deadline, Direction, Stream, wait_either};
 
 /// How long the reason for a broken upload is waited for.
 const REASON: Duration = Duration::from_secs(2);
+
+/// What SIZE and MDTM said, each with its own refusal.
+pub type VersionReplies = (Result<u64, FtpError>, Result<SystemTime, FtpError>);
+
+/// A transfer command that was not refused.
+struct Begun {
+    data: Stream,
+    first: Reply,
+    /// The replies to SIZE and MDTM, where they were asked.
+    told: Option<(Reply, Reply)>,
+}
 
 /// Which listing is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +47,7 @@ pub struct Transfer<S: DerefMut<Target = Session>> {
     moved: u64,
     /// The data connection was made ahead.
     pub(super) ahead: bool,
+    told: Option<(Reply, Reply)>,
     /// The final reply, if it came while data still flowed.
     early: Option<Result<Reply, FtpError>>,
 }
@@ -47,7 +59,21 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
     /// Refused (the session is then free again), no data connection, a lost session.
     pub fn retrieve(mut session: S, path: &RemotePath, offset: u64) -> Result<Self, FtpError> {
         let path = session.argument(path, |p| Command::Retr(p))?;
-        Self::begin(session, Command::Retr(&path), offset, false)
+        Self::begin(session, Command::Retr(&path), offset, false, None)
+    }
+
+    /// As [`Transfer::retrieve`]; SIZE and MDTM go out in the same segment before it, on servers known to answer
+    /// such ([`Transfer::take_version`]).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn retrieve_checked(
+        mut session: S,
+        path: &RemotePath,
+        offset: u64,
+    ) -> Result<Self, FtpError> {
+        let path = session.argument(path, |p| Command::Retr(p))?;
+        Self::begin(session, Command::Retr(&path), offset, false, Some(&path))
     }
 
     /// STOR from byte `offset` on. What an offset other than 0 does depends on the server.
@@ -56,7 +82,7 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
     /// As [`Transfer::retrieve`].
     pub fn store(mut session: S, path: &RemotePath, offset: u64) -> Result<Self, FtpError> {
         let path = session.argument(path, |p| Command::Stor(p))?;
-        Self::begin(session, Command::Stor(&path), offset, true)
+        Self::begin(session, Command::Stor(&path), offset, true, None)
     }
 
     /// APPE.
@@ -65,7 +91,7 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
     /// As [`Transfer::retrieve`].
     pub fn append(mut session: S, path: &RemotePath) -> Result<Self, FtpError> {
         let path = session.argument(path, |p| Command::Appe(p))?;
-        Self::begin(session, Command::Appe(&path), 0, true)
+        Self::begin(session, Command::Appe(&path), 0, true, None)
     }
 
     /// A listing of `dir`. LIST never gets a path: Pure-FTPd globs it, inetutils splits it at
@@ -78,12 +104,12 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
             ListCommand::Mlsd => {
                 session.come_back()?;
                 let path = session.argument(dir, |p| Command::Mlsd(p))?;
-                Self::begin(session, Command::Mlsd(&path), 0, false)
+                Self::begin(session, Command::Mlsd(&path), 0, false, None)
             }
             ListCommand::ListAll | ListCommand::List => {
                 session.enter(dir)?;
                 let all = how == ListCommand::ListAll;
-                Self::begin(session, Command::List(all), 0, false)
+                Self::begin(session, Command::List(all), 0, false, None)
             }
         }
     }
@@ -93,6 +119,7 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
         command: Command<'_>,
         offset: u64,
         sends: bool,
+        check: Option<&[u8]>,
     ) -> Result<Self, FtpError> {
         let verb = command.verb();
         if command.is_relative() {
@@ -100,7 +127,7 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
         }
         let data = session.data_connection(verb)?;
         let early = data.early;
-        let mut begun = Self::command(&mut session, data, command, offset);
+        let mut begun = Self::command(&mut session, data, command, offset, check);
         if early
             && session.is_in_step()
             && let Err(FtpError::Refused { verb: at, reply }) = &begun
@@ -109,9 +136,9 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
         {
             session.early_one_failed();
             let data = session.data_connection(verb)?;
-            begun = Self::command(&mut session, data, command, offset);
+            begun = Self::command(&mut session, data, command, offset, check);
         }
-        let (data, first) = begun?;
+        let Begun { data, first, told } = begun?;
         // From here on each stretch of the data has its own time.
         session.set_limit(None);
         let mut transfer = Self {
@@ -121,6 +148,7 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
             sends,
             moved: 0,
             ahead: early,
+            told,
             early: None,
         };
         if !first.is_preliminary() {
@@ -143,13 +171,18 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
         data: DataConnection,
         command: Command<'_>,
         offset: u64,
-    ) -> Result<(Stream, Reply), FtpError> {
+        check: Option<&[u8]>,
+    ) -> Result<Begun, FtpError> {
         let verb = command.verb();
         let rest = Command::Rest(offset);
         let restarts = offset > 0 || moves_a_file(verb) && session.holds_offset();
-        let together = restarts && session.experience().pipelining() == Some(true);
+        let together = session.experience().pipelining() == Some(true);
         if together {
-            session.control_mut().send(&[rest, command])?;
+            let asked = check.map(|path| [Command::Size(path), Command::Mdtm(path)]);
+            let mut batch: Vec<_> = asked.into_iter().flatten().collect();
+            batch.extend(restarts.then_some(rest));
+            batch.push(command);
+            session.control_mut().send(&batch)?;
         } else {
             if restarts {
                 let reply = session.control_mut().exchange(rest)?;
@@ -165,7 +198,15 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
         let data = session
             .complete(data, verb)
             .map_err(|e| reason_for_no_data(session, verb, e))?;
-        if together {
+        let told = match check.filter(|_| together) {
+            Some(_) => {
+                let size = session.control_mut().reply("SIZE")?;
+                let modified = session.control_mut().reply("MDTM")?;
+                Some((size, modified))
+            }
+            None => None,
+        };
+        if together && restarts {
             let restart = session.control_mut().reply("REST")?;
             if restart.is_negative() {
                 // The transfer begins elsewhere then. Ended here, it leaves the session broken.
@@ -184,7 +225,16 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
         if first.is_negative() {
             return Err(FtpError::Refused { verb, reply: first });
         }
-        Ok((data, first))
+        Ok(Begun { data, first, told })
+    }
+
+    /// What SIZE and MDTM said of the file of [`Transfer::retrieve_checked`]; `None` if they were not asked.
+    pub fn take_version(&mut self) -> Option<VersionReplies> {
+        let (size, modified) = self.told.take()?;
+        Some((
+            accepted("SIZE", size).and_then(|reply| size_in(&reply)),
+            accepted("MDTM", modified).and_then(|reply| time_in(&reply)),
+        ))
     }
 
     /// Bytes moved so far.
@@ -444,37 +494,4 @@ fn restarted(reply: Reply) -> Result<(), FtpError> {
         });
     }
     Ok(())
-}
-
-/// A session whose transfer was given up, and which still owes one reply.
-#[derive(Debug)]
-pub struct Settling<S: DerefMut<Target = Session>> {
-    session: Option<S>,
-    verb: &'static str,
-    answered: bool,
-}
-
-impl<S: DerefMut<Target = Session>> Settling<S> {
-    /// Waits for the last reply, a second or four round trips. Dropped afterwards, the session is
-    /// free again, or broken if nothing came (ftp-srv never answers).
-    pub fn settle(mut self) {
-        let verb = self.verb;
-        let Some(mut session) = self.session.take() else {
-            return;
-        };
-        if self.answered {
-            return;
-        }
-        let round_trip = session.control().round_trip().unwrap_or_default();
-        let bound = Duration::from_secs(1).max(4 * round_trip);
-        session.control_mut().take_last_reply(verb, bound);
-    }
-}
-
-impl<S: DerefMut<Target = Session>> Drop for Settling<S> {
-    fn drop(&mut self) {
-        if let Some(session) = &mut self.session {
-            session.mark_broken();
-        }
-    }
 }

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::error::meaning;
 use super::profile::Ability;
 use super::{ErrorKind, FileVersion, Remote, RemoteError};
-use crate::ftp::{FtpError, RemotePath, Session};
+use crate::ftp::{FtpError, RemotePath, Session, VersionReplies};
 use crate::pool::Lease;
 
 /// Commands in one segment.
@@ -37,9 +37,7 @@ impl Remote {
         lease: &mut Lease,
         path: &RemotePath,
     ) -> Result<FileVersion, FtpError> {
-        let (size, modified) = if lease.experience().pipelining() == Some(true)
-            && !self.profile.lacks(Ability::Mdtm)
-        {
+        let (size, modified) = if self.version_in_one_segment(lease) {
             let (size, modified) = lease.size_and_modified(path)?;
             (size?, Some(modified))
         } else {
@@ -48,6 +46,24 @@ impl Remote {
             (size, ask.then(|| lease.modified(path)))
         };
         let modified = self.told_time(path, modified)?;
+        Ok(FileVersion { size, modified })
+    }
+
+    /// Whether SIZE and MDTM can go out together with what follows them.
+    pub(super) fn version_in_one_segment(&self, lease: &Lease) -> bool {
+        lease.experience().pipelining() == Some(true)
+            && !self.profile.lacks(Ability::Size)
+            && !self.profile.lacks(Ability::Mdtm)
+    }
+
+    /// What both replies tell.
+    pub(super) fn told_version(
+        &self,
+        path: &RemotePath,
+        (size, modified): VersionReplies,
+    ) -> Result<FileVersion, FtpError> {
+        let size = size?;
+        let modified = self.told_time(path, Some(modified))?;
         Ok(FileVersion { size, modified })
     }
 

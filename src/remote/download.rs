@@ -27,6 +27,15 @@ pub struct Download {
     state: State,
 }
 
+/// Whether the file has to be the expected one before it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Check {
+    /// Its version has just been asked.
+    Nothing,
+    /// SIZE and MDTM have to agree, in the same round trip where the server allows it.
+    Version,
+}
+
 #[derive(Debug)]
 enum State {
     Running(Box<Transfer<Lease>>),
@@ -49,6 +58,30 @@ impl Download {
         offset: u64,
         expected: Option<FileVersion>,
     ) -> Result<Self, RemoteError> {
+        Self::begun(remote, path, offset, expected, Check::Nothing)
+    }
+
+    /// As [`Download::open`], if the file still is what was expected: SIZE and MDTM go out in the same segment where
+    /// the server allows it.
+    ///
+    /// # Errors
+    /// As there, and `Changed`.
+    pub fn open_checked(
+        remote: &Arc<Remote>,
+        path: &RemotePath,
+        offset: u64,
+        expected: Option<FileVersion>,
+    ) -> Result<Self, RemoteError> {
+        Self::begun(remote, path, offset, expected, Check::Version)
+    }
+
+    fn begun(
+        remote: &Arc<Remote>,
+        path: &RemotePath,
+        offset: u64,
+        expected: Option<FileVersion>,
+        check: Check,
+    ) -> Result<Self, RemoteError> {
         let mut download = Self {
             remote: Arc::clone(remote),
             path: path.clone(),
@@ -59,7 +92,7 @@ impl Download {
             longer: false,
             state: State::Ended,
         };
-        download.begin()?;
+        download.begin(check)?;
         Ok(download)
     }
 
@@ -195,36 +228,61 @@ impl Download {
             self.failures,
             self.position
         );
-        match self.expected {
-            Some(expected) => {
-                let found = self.remote.version(&self.path)?;
-                if !expected.agrees_with(found) {
-                    return Err(self.changed("another version"));
-                }
-            }
-            // Nobody has seen a byte, so there is nothing that could be mixed up.
-            None if self.position == self.start => {}
-            None => return Err(error.into()),
+        // Where nobody has seen a byte there is nothing that could be mixed up.
+        if self.expected.is_none() && self.position > self.start {
+            return Err(error.into());
         }
-        self.begin()
+        self.begin(Check::Version)
     }
 
-    fn begin(&mut self) -> Result<(), RemoteError> {
+    fn begin(&mut self, check: Check) -> Result<(), RemoteError> {
         let (path, position) = (&self.path, self.position);
-        let transfer = self
-            .remote
-            .repeat("RETR", |lease, _| Transfer::retrieve(lease, path, position));
+        let expected = self.expected.filter(|_| check == Check::Version);
+        let transfer = self.remote.repeat("RETR", |lease, _| match expected {
+            None => Transfer::retrieve(lease, path, position).map(Some),
+            Some(expected) => self.retrieve_if(lease, expected),
+        });
         match transfer {
-            Ok(transfer) => {
+            Ok(Some(transfer)) => {
                 self.state = State::Running(Box::new(transfer));
                 Ok(())
             }
+            Ok(None) => Err(self.changed("another version")),
             // Pure-FTPd, ProFTPD and pyftpdlib refuse offsets beyond the end, where others send
             // nothing: the same thing.
             Err(e) if e.code() == Some(554) && self.expected.is_none() && position > 0 => Ok(()),
             Err(e) if e.code() == Some(554) => Err(self.changed("shorter")),
             Err(e) => Err(e),
         }
+    }
+
+    /// The transfer, if the file still is what it was when it was opened.
+    fn retrieve_if(
+        &self,
+        mut lease: Lease,
+        expected: FileVersion,
+    ) -> Result<Option<Transfer<Lease>>, FtpError> {
+        let (remote, path) = (&self.remote, &self.path);
+        if remote.version_in_one_segment(&lease) {
+            let mut transfer = Transfer::retrieve_checked(lease, path, self.position)?;
+            let found = match transfer.take_version() {
+                Some(replies) => remote.told_version(path, replies)?,
+                None => expected,
+            };
+            if expected.agrees_with(found) {
+                return Ok(Some(transfer));
+            }
+            settle::in_background(transfer.abandon(), ());
+            return Ok(None);
+        }
+        match remote.version_on(&mut lease, path) {
+            Ok(found) if !expected.agrees_with(found) => return Ok(None),
+            // It has no SIZE: the bytes that come are all there is.
+            Err(e) if e.is_unknown_command() => {}
+            Err(e) => return Err(e),
+            Ok(_) => {}
+        }
+        Transfer::retrieve(lease, path, self.position).map(Some)
     }
 
     /// How many of the bytes that came belong to the expected file. One that has grown, as a log does,

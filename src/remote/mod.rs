@@ -5,6 +5,7 @@ mod profile;
 mod retry;
 mod settle;
 mod download;
+mod small;
 mod upload;
 mod behind;
 mod slot;
@@ -30,6 +31,7 @@ pub use download::Download;
 pub use error::{ErrorKind, RemoteError};
 pub use list::Listing;
 pub use slot::UploadSlot;
+pub use small::SmallFile;
 pub use temporary::TemporaryNames;
 pub use upload::{Stored, Upload, UploadMode, Wanted};
 

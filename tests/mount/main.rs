@@ -14,6 +14,7 @@ mod files;
 mod harness;
 mod place;
 mod shell;
+mod small_files;
 mod site;
 mod steady;
 mod sys;
@@ -76,6 +77,7 @@ const TOPICS: &[(&str, &[Case])] = &[
     ("versioning", versioning::CASES),
     ("fsx", fsx::CASES),
     ("semantics", semantics::CASES),
+    ("small_files", small_files::CASES),
     ("writeback", writeback::CASES),
     ("unmount", unmount::CASES),
 ];

@@ -55,9 +55,25 @@ fn steady(look: &Look, count: usize, step: impl Fn(usize) + Sync) {
     };
     let warm = count / 10;
     run(0, warm);
+    open_all_connections(look);
     let before = Footprint::of(look.mounted().pid());
     run(warm, warm + count);
     before.is_kept(look.mounted().pid(), SETTLING);
+}
+
+/// Further connections are opened when transfers come often; later that would look like growth.
+fn open_all_connections(look: &Look) {
+    std::thread::scope(|scope| {
+        for thread in 0..6 {
+            scope.spawn(move || {
+                let path = look.here.join(format!("warm{thread}"));
+                for _ in 0..20 {
+                    fs::write(&path, "warm").or_fail("write");
+                    fs::remove_file(&path).or_fail("remove");
+                }
+            });
+        }
+    });
 }
 
 fn ten_thousand_opens_and_closes_leave_nothing_behind(place: &Place) {
