@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::command::MAX_LINE;
+use super::session::accepted;
 use super::{Command, FtpError, RemotePath, Session};
 
 impl Session {
@@ -12,6 +13,7 @@ impl Session {
     /// Refused.
     pub fn enter(&mut self, path: &RemotePath) -> Result<(), FtpError> {
         self.set_away(true);
+        self.let_go_of_an_early_one();
         let line = Command::Cwd(path.as_bytes()).line_length();
         if line <= MAX_LINE && !is_filtered(path.as_bytes()) {
             return self.accept(Command::Cwd(path.as_bytes())).map(drop);
@@ -21,6 +23,38 @@ impl Session {
             self.accept(Command::Cwd(piece))?;
         }
         Ok(())
+    }
+
+    /// As [`Session::enter`], but the reply is read by [`Session::has_entered`], where the server takes several
+    /// commands at once. Where the session is in the root already, which cannot be renamed, nothing is sent.
+    ///
+    /// # Errors
+    /// As [`Session::enter`].
+    pub(super) fn begin_to_enter(&mut self, dir: &RemotePath) -> Result<(), FtpError> {
+        if dir.is_root() && !self.is_away() && self.home_or_root().is_root() {
+            return Ok(());
+        }
+        let command = Command::Cwd(dir.as_bytes());
+        let simple = command.line_length() <= MAX_LINE && !is_filtered(dir.as_bytes());
+        if !simple || self.experience().pipelining() != Some(true) {
+            return self.enter(dir);
+        }
+        self.set_away(true);
+        self.control_mut().send(&[command])?;
+        self.set_entering(true);
+        Ok(())
+    }
+
+    /// The answer to [`Session::begin_to_enter`], if it is still out.
+    ///
+    /// # Errors
+    /// Refused; a lost session.
+    pub(super) fn has_entered(&mut self) -> Result<(), FtpError> {
+        if !self.set_entering(false) {
+            return Ok(());
+        }
+        let reply = self.control_mut().reply("CWD")?;
+        accepted("CWD", reply).map(drop)
     }
 
     /// Leaves the directory that was entered last. Pure-FTPd returns to the session's directory after MLSD of another

@@ -83,17 +83,6 @@ impl Command<'_> {
         self.parts().0
     }
 
-    /// Whether it means something in the directory that the session is in.
-    pub(super) fn is_relative(&self) -> bool {
-        match self {
-            Self::List(_) => true,
-            Self::Retr(path) | Self::Stor(path) | Self::Appe(path) | Self::Mlsd(path) => {
-                !path.starts_with(b"/")
-            }
-            _ => false,
-        }
-    }
-
     /// Verb, what stands between verb and path, and the path or other argument.
     fn parts(&self) -> (&'static str, String, &[u8]) {
         let plain = String::new();

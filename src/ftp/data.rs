@@ -62,6 +62,7 @@ impl Session {
         if let Some(armed) = self.take_armed()? {
             return Ok(armed);
         }
+        self.has_entered()?;
         let how = self.experience().passive();
         let reply = self.control_mut().exchange(how.command())?;
         match self.connection_to(how, reply, verb)? {

@@ -26,6 +26,8 @@ pub struct Session {
     offset_held: bool,
     /// In another directory than the login's.
     away: bool,
+    /// The reply to CWD is still out.
+    entering: bool,
     arming: Arming,
 }
 
@@ -43,6 +45,7 @@ impl Session {
             connect_timeout: config.connect_timeout,
             offset_held: false,
             away: false,
+            entering: false,
             arming: Arming::default(),
         })
     }
@@ -336,6 +339,11 @@ impl Session {
 
     pub(super) fn set_away(&mut self, away: bool) {
         self.away = away;
+    }
+
+    /// Returns what it was.
+    pub(super) fn set_entering(&mut self, entering: bool) -> bool {
+        std::mem::replace(&mut self.entering, entering)
     }
 
     pub(super) fn home_or_root(&self) -> RemotePath {

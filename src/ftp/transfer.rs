@@ -107,7 +107,7 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
                 Self::begin(session, Command::Mlsd(&path), 0, false, None)
             }
             ListCommand::ListAll | ListCommand::List => {
-                session.enter(dir)?;
+                session.begin_to_enter(dir)?;
                 let all = how == ListCommand::ListAll;
                 Self::begin(session, Command::List(all), 0, false, None)
             }
@@ -122,9 +122,6 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
         check: Option<&[u8]>,
     ) -> Result<Self, FtpError> {
         let verb = command.verb();
-        if command.is_relative() {
-            session.let_go_of_an_early_one();
-        }
         let data = session.data_connection(verb)?;
         let early = data.early;
         let mut begun = Self::command(&mut session, data, command, offset, check);
@@ -198,6 +195,12 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
         let data = session
             .complete(data, verb)
             .map_err(|e| reason_for_no_data(session, verb, e))?;
+        if let Err(error) = session.has_entered() {
+            // What follows is another directory's. Ended here, it leaves the session broken.
+            data.abort();
+            session.mark_broken();
+            return Err(error);
+        }
         let told = match check.filter(|_| together) {
             Some(_) => {
                 let size = session.control_mut().reply("SIZE")?;

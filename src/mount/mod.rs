@@ -243,6 +243,10 @@ fn connect(config: &MountConfig) -> Result<(Arc<Remote>, RemotePath), Failure> {
     }
     let home = remote.home().map_err(at_login)?;
     let root = home.resolve(&config.remote_path).map_err(bad_path)?;
+    if root == home {
+        // The server has told it just now.
+        return Ok((remote, root));
+    }
     remote
         .check_directory(&root)
         .map_err(|error| folder_failure(login, &root, &error))?;
