@@ -1,16 +1,19 @@
 //! `ListingCache`: what the directories of the server hold, each asked for once until it expires.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use lru::LruCache;
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex};
 
+use super::ahead::Guesses;
 use super::own_time::{OwnTime, keep_known_times, missing_times};
+use super::walks::Walks;
 use crate::ftp::RemotePath;
 use crate::ftp::listing::{Entry, Modified, Precision};
-use crate::remote::{ErrorKind, Remote, RemoteError, TemporaryNames};
+use crate::remote::{ErrorKind, Listing, Remote, RemoteError, TemporaryNames};
+use crate::workers::Workers;
 
 /// Entries of all listings together. About 30 MB; the directory used last is kept whatever its size.
 const MAX_ENTRIES: usize = 200_000;
@@ -35,23 +38,30 @@ pub type Entries = BTreeMap<Vec<u8>, Remembered>;
 /// one request; our own changes are edits, also of a listing that is on its way.
 #[derive(Debug)]
 pub struct ListingCache {
-    remote: Arc<Remote>,
+    pub(super) remote: Arc<Remote>,
+    pub(super) workers: Arc<Workers>,
+    /// For jobs of the workers.
+    pub(super) this: Weak<Self>,
     temporary: Arc<TemporaryNames>,
     /// Guards the map of directories; held for a look-up only, never with a directory's own lock
     /// wanted inside, nor over the network.
-    directories: Mutex<LruCache<RemotePath, Arc<Directory>>>,
+    pub(super) directories: Mutex<LruCache<RemotePath, Arc<Directory>>>,
+    /// Guards what is known of programs that walk; taken alone.
+    pub(super) walks: Mutex<Walks>,
+    /// Guards what is to be listed on a guess; taken alone.
+    pub(super) guesses: Mutex<Guesses>,
 }
 
 #[derive(Debug, Default)]
-struct Directory {
+pub(super) struct Directory {
     /// Guards one directory's entries; never held over the network.
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
     loaded: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    known: Option<Known>,
+pub(super) struct State {
+    pub(super) known: Option<Known>,
     /// Present while a thread asks the server: our own changes since it began.
     loading: Option<Vec<Change>>,
     /// How many requests have ended, and how the last one did.
@@ -60,10 +70,12 @@ struct State {
 }
 
 #[derive(Debug)]
-struct Known {
-    entries: Entries,
+pub(super) struct Known {
+    pub(super) entries: Entries,
     /// When the server was asked.
     asked: Instant,
+    /// Nobody has looked at it: it was listed on a guess.
+    ahead: bool,
     /// The same by the wall clock.
     fetched: SystemTime,
     /// The server has contradicted it since.
@@ -78,13 +90,21 @@ enum Change {
 }
 
 impl ListingCache {
-    /// Asks `remote`; hides the names that `temporary` made.
-    pub fn new(remote: Arc<Remote>, temporary: Arc<TemporaryNames>) -> Self {
-        Self {
+    /// Asks `remote`; hides the names that `temporary` made. Guesses are listed on `workers`.
+    pub fn new(
+        remote: Arc<Remote>,
+        temporary: Arc<TemporaryNames>,
+        workers: Arc<Workers>,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
             remote,
+            workers,
+            this: Weak::clone(this),
             temporary,
             directories: Mutex::new(LruCache::unbounded()),
-        }
+            walks: Mutex::default(),
+            guesses: Mutex::default(),
+        })
     }
 
     /// Looks at a listing that is at most `max_age` old, if there is one in memory. `look` is also
@@ -96,10 +116,19 @@ impl ListingCache {
         look: impl FnOnce(&Entries, Duration) -> R,
     ) -> Option<R> {
         let directory = Arc::clone(self.directories.lock().get(dir)?);
-        let state = directory.state.lock();
-        let known = state.known.as_ref().filter(|known| !known.expired)?;
+        let mut state = directory.state.lock();
+        let known = state.known.as_mut().filter(|known| !known.expired)?;
         let age = known.asked.elapsed();
-        (age <= max_age).then(|| look(&known.entries, age))
+        if age > max_age {
+            return None;
+        }
+        let first = std::mem::take(&mut known.ahead);
+        let seen = look(&known.entries, age);
+        drop(state);
+        if first {
+            self.guessed_right(dir);
+        }
+        Some(seen)
     }
 
     /// Looks at a listing that is at most `max_age` old, asking the server if need be.
@@ -120,16 +149,23 @@ impl ListingCache {
         );
         let mut state = directory.state.lock();
         loop {
-            if let Some(known) = &state.known
+            if let Some(known) = &mut state.known
                 && !known.expired
                 && oldest.is_none_or(|oldest| known.asked >= oldest)
             {
-                return Ok(look(&known.entries, known.asked.elapsed()));
+                let first = std::mem::take(&mut known.ahead);
+                let seen = look(&known.entries, known.asked.elapsed());
+                drop(state);
+                if first {
+                    self.guessed_right(dir);
+                }
+                return Ok(seen);
             }
             if state.loading.is_none() {
                 state.loading = Some(Vec::new());
                 drop(state);
-                state = self.load(dir, &directory);
+                self.load(dir, &directory, max_age);
+                state = directory.state.lock();
             } else {
                 let seen = state.requests;
                 while state.requests == seen && state.loading.is_some() {
@@ -159,6 +195,7 @@ impl ListingCache {
             entries: Entries::new(),
             asked: Instant::now(),
             fetched: SystemTime::now(),
+            ahead: false,
             expired: false,
         };
         let state = State {
@@ -241,79 +278,70 @@ impl ListingCache {
     }
 
     /// Asks the server, without any lock, and lets everybody know.
-    fn load<'a>(&self, dir: &RemotePath, directory: &'a Directory) -> MutexGuard<'a, State> {
+    fn load(&self, dir: &RemotePath, directory: &Directory, max_age: Duration) {
         let guard = EndLoading(directory);
         let asked = Instant::now();
-        let outcome = self.remote.list(dir).map(|listing| {
-            let mut entries: Entries = listing
-                .entries
-                .into_iter()
-                .filter(|entry| !self.temporary.is_ours(&entry.name))
-                .map(|entry| (entry.name.clone(), Remembered { entry, own: None }))
-                .collect();
-            if let Some(old) = &directory.state.lock().known {
-                keep_known_times(&mut entries, &old.entries, old.fetched);
-            }
-            self.make_times_exact(dir, &mut entries);
-            (entries, listing.fetched)
+        let together = self.load_with_next(dir, directory, max_age);
+        let outcome = together.unwrap_or_else(|| {
+            let listing = self.remote.list(dir)?;
+            let mut loaded = self.remembered(directory, listing);
+            self.make_times_exact(&mut [(dir, &mut loaded.0)]);
+            Ok(loaded)
         });
         std::mem::forget(guard);
-        let mut state = directory.state.lock();
-        let changes = state.loading.take().unwrap_or_default();
-        state.requests += 1;
-        match outcome {
-            Ok((mut entries, fetched)) => {
-                changes
-                    .into_iter()
-                    .for_each(|change| change.apply(&mut entries));
-                state.known = Some(Known {
-                    entries,
-                    asked,
-                    fetched,
-                    expired: false,
-                });
-                state.failure = None;
-            }
-            Err(error) => {
-                if error.kind() == ErrorKind::NotFound {
-                    state.known = None;
-                }
-                state.failure = Some(Arc::new(error));
-            }
-        }
-        directory.loaded.notify_all();
-        drop(state);
+        directory.arrived(outcome, asked, false);
         self.evict(dir);
-        directory.state.lock()
+    }
+
+    /// What is remembered of a listing, with what is known better from the last one.
+    pub(super) fn remembered(&self, directory: &Directory, listing: Listing) -> Loaded {
+        let mut entries: Entries = listing
+            .entries
+            .into_iter()
+            .filter(|entry| !self.temporary.is_ours(&entry.name))
+            .map(|entry| (entry.name.clone(), Remembered { entry, own: None }))
+            .collect();
+        if let Some(old) = &directory.state.lock().known {
+            keep_known_times(&mut entries, &old.entries, old.fetched);
+        }
+        (entries, listing.fetched)
     }
 
     /// LIST tells minutes or days; where one batch can tell the seconds of all files, it is sent.
-    fn make_times_exact(&self, dir: &RemotePath, entries: &mut Entries) {
-        let coarse = missing_times(entries);
-        if coarse.is_empty() || coarse.len() > MAX_EXACT_TIMES {
+    pub(super) fn make_times_exact(&self, loaded: &mut [(&RemotePath, &mut Entries)]) {
+        let mut paths = Vec::new();
+        for (dir, entries) in loaded.iter() {
+            let coarse = missing_times(entries);
+            if coarse.len() <= MAX_EXACT_TIMES {
+                paths.extend(coarse.iter().filter_map(|name| dir.join(name).ok()));
+            }
+        }
+        if paths.is_empty() {
             return;
         }
-        let paths: Vec<_> = coarse
-            .iter()
-            .filter_map(|name| dir.join(name).ok())
-            .collect();
-        match self.remote.modified_times(&paths) {
-            Ok(times) => {
-                for (path, time) in paths.iter().zip(times) {
-                    if let (Some(found), Some(time)) = (entries.get_mut(path.name()), time) {
-                        found.entry.modified = Some(Modified {
-                            time,
-                            precision: Precision::Second,
-                        });
-                    }
+        let times = match self.remote.modified_times(&paths) {
+            Ok(times) => times,
+            Err(error) if error.kind() == ErrorKind::Unsupported => return,
+            Err(error) => {
+                log::debug!("{}: exact times stay unknown: {error}", loaded[0].0);
+                return;
+            }
+        };
+        let mut told = paths.iter().zip(times).peekable();
+        for (dir, entries) in loaded {
+            while let Some((path, time)) = told.next_if(|(p, _)| p.parent().as_ref() == Some(*dir))
+            {
+                if let (Some(found), Some(time)) = (entries.get_mut(path.name()), time) {
+                    found.entry.modified = Some(Modified {
+                        time,
+                        precision: Precision::Second,
+                    });
                 }
             }
-            Err(error) if error.kind() == ErrorKind::Unsupported => {}
-            Err(error) => log::debug!("exact times of {dir} stay unknown: {error}"),
         }
     }
 
-    fn evict(&self, keep: &RemotePath) {
+    pub(super) fn evict(&self, keep: &RemotePath) {
         let mut directories = self.directories.lock();
         let size = |d: &Arc<Directory>| {
             d.state
@@ -349,13 +377,76 @@ impl Change {
     }
 }
 
-/// A defect while loading must not leave the others waiting for ever.
-struct EndLoading<'a>(&'a Directory);
+/// A listing as it is remembered, and when the server was asked.
+pub(super) type Loaded = (Entries, SystemTime);
+
+impl State {
+    fn is_unlisted(&self, max_age: Duration) -> bool {
+        let fresh = |known: &Known| !known.expired && known.asked.elapsed() <= max_age;
+        self.loading.is_none() && !self.known.as_ref().is_some_and(fresh)
+    }
+}
+
+impl Directory {
+    /// Whether nothing is known of it that is at most `max_age` old, and nobody is asking.
+    pub(super) fn is_unlisted(&self, max_age: Duration) -> bool {
+        self.state.lock().is_unlisted(max_age)
+    }
+
+    /// Whoever gets true asks the server now.
+    pub(super) fn claim(&self, max_age: Duration) -> bool {
+        let mut state = self.state.lock();
+        let free = state.is_unlisted(max_age);
+        if free {
+            state.loading = Some(Vec::new());
+        }
+        free
+    }
+
+    /// The answer of the server is here: whoever waits for it may go on.
+    pub(super) fn arrived(
+        &self,
+        outcome: Result<Loaded, RemoteError>,
+        asked: Instant,
+        ahead: bool,
+    ) {
+        let mut state = self.state.lock();
+        let changes = state.loading.take().unwrap_or_default();
+        state.requests += 1;
+        match outcome {
+            Ok((mut entries, fetched)) => {
+                changes
+                    .into_iter()
+                    .for_each(|change| change.apply(&mut entries));
+                state.known = Some(Known {
+                    entries,
+                    asked,
+                    fetched,
+                    ahead,
+                    expired: false,
+                });
+                state.failure = None;
+            }
+            Err(error) => {
+                if error.kind() == ErrorKind::NotFound {
+                    state.known = None;
+                }
+                state.failure = Some(Arc::new(error));
+            }
+        }
+        self.loaded.notify_all();
+    }
+}
+
+/// Loading that ends without an answer, by a defect or because a guess was not answered, must not leave
+/// the others waiting for ever: they ask themselves.
+pub(super) struct EndLoading<'a>(pub(super) &'a Directory);
 
 impl Drop for EndLoading<'_> {
     fn drop(&mut self) {
         let mut state = self.0.state.lock();
         state.loading = None;
+        state.failure = None;
         state.requests += 1;
         self.0.loaded.notify_all();
     }

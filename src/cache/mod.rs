@@ -9,6 +9,8 @@ mod small_files;
 mod own_time;
 #[doc(hidden)]
 pub mod readers;
+mod walks;
+mod ahead;
 
 pub use block::{BlockCache, ContentId};
 pub use listing::{Entries, ListingCache, Remembered};

@@ -70,7 +70,7 @@ pub struct FtpFs {
     root: RemotePath,
     remote: Arc<Remote>,
     workers: Arc<Workers>,
-    listings: ListingCache,
+    listings: Arc<ListingCache>,
     reading: ReadContext,
     small_files: Arc<SmallFiles>,
     writing: Arc<WriteContext>,
@@ -142,7 +142,11 @@ impl FtpFs {
         );
         let fs = Arc::new(Self {
             small_files,
-            listings: ListingCache::new(Arc::clone(&remote), Arc::clone(&temporary)),
+            listings: ListingCache::new(
+                Arc::clone(&remote),
+                Arc::clone(&temporary),
+                Arc::clone(&workers),
+            ),
             inodes: Mutex::new(InodeTable::new(root.clone())),
             config,
             root,

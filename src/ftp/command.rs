@@ -43,6 +43,10 @@ pub(super) enum Command<'a> {
     Mlsd(&'a [u8]),
     /// RFC 959: a listing of the session's directory; with `-a` if true.
     List(bool),
+    /// RFC 959: a listing over the control connection, dot files included.
+    Stat(&'a [u8]),
+    /// RFC 3659 section 7: the facts of one name.
+    Mlst(&'a [u8]),
     /// RFC 959: read a file.
     Retr(&'a [u8]),
     /// RFC 959: write a file.
@@ -102,6 +106,8 @@ impl Command<'_> {
             Self::Cwd(path) => ("CWD", plain, path),
             Self::Mlsd(path) => ("MLSD", plain, path),
             Self::List(all) => ("LIST", plain, if *all { b"-a" } else { b"" }),
+            Self::Stat(path) => ("STAT", "-a ".into(), path),
+            Self::Mlst(path) => ("MLST", plain, path),
             Self::Retr(path) => ("RETR", plain, path),
             Self::Stor(path) => ("STOR", plain, path),
             Self::Appe(path) => ("APPE", plain, path),
@@ -198,6 +204,8 @@ mod tests {
             (Command::Feat, "FEAT\r\n", "FEAT"),
             (Command::List(true), "LIST -a\r\n", "LIST -a"),
             (Command::List(false), "LIST\r\n", "LIST"),
+            (Command::Stat(b"/a"), "STAT -a /a\r\n", "STAT -a /a"),
+            (Command::Mlst(b"/a"), "MLST /a\r\n", "MLST /a"),
             (Command::Rest(7), "REST 7\r\n", "REST 7"),
             (Command::Retr(b"/ a "), "RETR / a \r\n", "RETR / a "),
             (

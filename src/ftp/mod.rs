@@ -14,6 +14,8 @@ mod login;
 mod stamp;
 mod session;
 mod argument;
+mod batch;
+mod walk;
 mod data;
 mod arming;
 mod transfer;

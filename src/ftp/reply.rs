@@ -72,6 +72,16 @@ impl Reply {
         self.lines.first().map_or(b"", Vec::as_slice)
     }
 
+    /// Whether it came in one line.
+    pub(super) fn is_single_line(&self) -> bool {
+        self.lines.len() == 1
+    }
+
+    /// About as many bytes as it had.
+    pub(super) fn length(&self) -> usize {
+        self.lines.iter().map(|line| line.len() + 2).sum()
+    }
+
     /// What stands between the first and the last line of a multi-line reply.
     pub fn inner_lines(&self) -> impl Iterator<Item = &[u8]> {
         let last = self.lines.len().saturating_sub(1).max(1);

@@ -4,9 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::argument::is_filtered;
 use super::arming::Arming;
-use super::command::MAX_LINE;
 use super::control::ControlConnection;
 use super::stamp::{Stamp, parse_stamp};
 use super::transfer::VersionReplies;
@@ -118,29 +116,6 @@ impl Session {
             accepted("SIZE", size).and_then(|r| size_in(&r)),
             accepted("MDTM", modified).and_then(|r| time_in(&r)),
         ))
-    }
-
-    /// Whether a path can go into [`Session::modified_of_many`].
-    pub fn fits_a_batch(path: &RemotePath) -> bool {
-        Command::Mdtm(path.as_bytes()).line_length() <= MAX_LINE && !is_filtered(path.as_bytes())
-    }
-
-    /// Times of many files, in one segment, each with its own refusal. For servers known to
-    /// answer such.
-    ///
-    /// # Errors
-    /// A lost session.
-    pub fn modified_of_many(
-        &mut self,
-        paths: &[RemotePath],
-    ) -> Result<Vec<Result<SystemTime, FtpError>>, FtpError> {
-        let commands: Vec<_> = paths.iter().map(|p| Command::Mdtm(p.as_bytes())).collect();
-        self.control.send(&commands)?;
-        let times = paths.iter().map(|_| {
-            let reply = self.control.reply("MDTM")?;
-            Ok(accepted("MDTM", reply).and_then(|r| time_in(&r)))
-        });
-        times.collect()
     }
 
     /// MKD. The path in the answer is unreliable (ftp-srv names another) and not read.

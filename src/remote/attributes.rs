@@ -8,8 +8,8 @@ use super::{ErrorKind, FileVersion, Remote, RemoteError};
 use crate::ftp::{FtpError, RemotePath, Session, VersionReplies};
 use crate::pool::Lease;
 
-/// Commands in one segment.
-const BATCH: usize = 100;
+/// Files asked about on one session: so long the server answers nobody else there.
+const BATCH: usize = 2000;
 /// So many commands repay the probe for pipelining.
 const WORTH_A_PROBE: usize = 4;
 
@@ -124,10 +124,12 @@ impl Remote {
                 None => rest.len() >= WORTH_A_PROBE && lease.probe_pipelining(),
             };
         if together {
-            for time in lease.modified_of_many(rest)? {
-                known.push(self.time_or_none(time)?);
-            }
-            return Ok(());
+            let mut lost = Ok(());
+            lease.modified_of_many(rest, |time| match self.time_or_none(time) {
+                Ok(time) => known.push(time),
+                Err(e) => lost = Err(e),
+            })?;
+            return lost;
         }
         // After a probe that failed this asks a broken session, and is repeated on another.
         for path in rest {

@@ -75,8 +75,7 @@ impl Remote {
     }
 
     fn list_once(&self, lease: Lease, dir: &RemotePath) -> Result<ParsedListing, FtpError> {
-        let offers_mlsd = lease.features().has("MLST") || lease.features().has("MLSD");
-        if offers_mlsd && !self.profile.lacks(Ability::Mlsd) {
+        if self.lists_by_mlsd(&lease) {
             match self.fetch(lease, ListCommand::Mlsd, dir) {
                 Err(e) if self.learn_if_unknown(Ability::Mlsd, &e) => {
                     return self.list_by_list(self.another(&e)?, dir);
@@ -98,15 +97,20 @@ impl Remote {
         self.list_by_list(lease, dir)
     }
 
+    pub(super) fn lists_by_mlsd(&self, lease: &Lease) -> bool {
+        let offered = lease.features().has("MLST") || lease.features().has("MLSD");
+        offered && !self.profile.lacks(Ability::Mlsd)
+    }
+
     /// CWD goes first here, so an empty listing is that of an empty directory.
     fn list_by_list(&self, lease: Lease, dir: &RemotePath) -> Result<ParsedListing, FtpError> {
         let (command, settled) = self.profile.list_command();
-        let (lease, bytes) = if settled {
+        let (mut lease, bytes) = if settled {
             self.fetch(lease, command, dir)?
         } else {
             self.choose_list(lease, dir)?
         };
-        Ok(self.parse_list(lease, dir, &bytes))
+        Ok(self.parse_list(&mut lease, dir, &bytes))
     }
 
     /// `LIST -a` shows dot files; but for some servers `-a` is a name.
@@ -211,7 +215,12 @@ impl Remote {
         Ok((lease, bytes))
     }
 
-    fn parse_list(&self, mut lease: Lease, dir: &RemotePath, bytes: &[u8]) -> ParsedListing {
+    pub(super) fn parse_list(
+        &self,
+        lease: &mut Lease,
+        dir: &RemotePath,
+        bytes: &[u8],
+    ) -> ParsedListing {
         let mut clock = ListingClock {
             now: SystemTime::now(),
             utc_offset: 0,
@@ -221,7 +230,7 @@ impl Remote {
             return parse(ListingFormat::List, bytes, clock);
         }
         let parsed = parse(ListingFormat::List, bytes, clock);
-        match self.learn_zone(&mut lease, dir, &parsed.entries, clock.now) {
+        match self.learn_zone(lease, dir, &parsed.entries, clock.now) {
             Some(offset) if offset != 0 => {
                 clock.utc_offset = offset;
                 parse(ListingFormat::List, bytes, clock)
@@ -251,7 +260,7 @@ fn found(entries: Vec<Entry>, path: &RemotePath) -> Result<Entry, RemoteError> {
     entry.ok_or_else(|| RemoteError::found(ErrorKind::NotFound, format!("{path}: not listed")))
 }
 
-fn first_of_each_name(dir: &RemotePath, mut entries: Vec<Entry>) -> Vec<Entry> {
+pub(super) fn first_of_each_name(dir: &RemotePath, mut entries: Vec<Entry>) -> Vec<Entry> {
     let mut keep = {
         let mut seen = HashSet::with_capacity(entries.len());
         let keep: Vec<_> = entries.iter().map(|e| seen.insert(&e.name[..])).collect();

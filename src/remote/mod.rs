@@ -11,6 +11,7 @@ mod behind;
 mod slot;
 mod temporary;
 mod list;
+mod walk;
 mod received;
 mod zone;
 mod attributes;

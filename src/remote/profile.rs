@@ -28,6 +28,10 @@ pub(super) enum Ability {
     Patch,
     /// Answers in their order what is asked behind the end of an upload.
     Behind,
+    /// Listings by STAT, many in one batch.
+    Walk,
+    /// The same for paths that have to be entered first.
+    WalkEntering,
     /// Names that end in a blank.
     TrailingBlanks,
     /// Names with control characters.
@@ -45,6 +49,7 @@ pub(super) struct ServerProfile {
     proven: AtomicU32,
     list: AtomicU8,
     refused_times: AtomicU8,
+    useless_walks: AtomicU8,
     zone: Mutex<Zone>,
     pub(super) unparsed: Throttle,
 }
@@ -95,6 +100,19 @@ impl ServerProfile {
         if self.refused_times.fetch_add(1, Ordering::Relaxed) + 1 >= ENOUGH {
             self.learn_lack(Ability::MdtmSet);
         }
+    }
+
+    /// A batch of STAT has told nothing; so many one after the other, or the first ones, and there are
+    /// no more.
+    pub(super) fn walk_was_useless(&self, enough: u8) {
+        if self.useless_walks.fetch_add(1, Ordering::Relaxed) + 1 >= enough {
+            self.learn_lack(Ability::Walk);
+        }
+    }
+
+    pub(super) fn walk_was_useful(&self) {
+        self.useless_walks.store(0, Ordering::Relaxed);
+        self.learn_proven(Ability::Walk);
     }
 
     /// Which LIST to use without MLSD, and whether that is settled.

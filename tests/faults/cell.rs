@@ -356,7 +356,7 @@ fn difference(here: &Path, there: &Path) -> String {
 }
 
 /// The server's user may change it.
-fn give_to_owner_of(model: &Path, path: &Path) {
+pub(crate) fn give_to_owner_of(model: &Path, path: &Path) {
     use std::os::unix::fs::MetadataExt as _;
     let owner = fs::metadata(model).unwrap();
     if owner.uid() == nix::unistd::geteuid().as_raw() {

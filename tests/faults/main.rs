@@ -16,6 +16,7 @@ mod proxy;
 mod special;
 mod stress;
 mod table;
+mod walks;
 mod writeback;
 
 #[path = "../support/mod.rs"]
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
     trials.extend(special::trials(&site));
     trials.extend(kept::trials(&site));
     trials.extend(writeback::trials(&site));
+    trials.extend(walks::trials(&site));
     trials.extend(table::trials(&site));
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -8,6 +8,7 @@ mod support;
 mod control;
 mod login;
 mod transfer;
+mod walk;
 
 use std::sync::Arc;
 use std::time::Duration;

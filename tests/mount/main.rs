@@ -41,6 +41,7 @@ mod tools;
 mod trouble;
 mod unmount;
 mod versioning;
+mod walks;
 mod write;
 mod write_random;
 mod writeback;
@@ -67,6 +68,7 @@ const TOPICS: &[(&str, &[Case])] = &[
     ("locks", locks::CASES),
     ("options", options::CASES),
     ("freshness", freshness::CASES),
+    ("walks", walks::CASES),
     ("concurrency", concurrency::CASES),
     ("pool", pool::CASES),
     ("limits", limits::CASES),

@@ -10,6 +10,7 @@ mod on_servers;
 mod pool;
 mod retry;
 mod transfers;
+mod walk;
 
 use std::sync::Arc;
 use std::time::Duration;

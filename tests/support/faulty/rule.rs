@@ -43,6 +43,8 @@ pub enum Verb {
     Appe,
     /// STOR or APPE.
     Upload,
+    /// STAT.
+    Stat,
     /// SIZE.
     Size,
     /// MDTM.
@@ -81,6 +83,7 @@ impl Verb {
             Verb::Stor => &["STOR"],
             Verb::Appe => &["APPE"],
             Verb::Upload => &["STOR", "APPE"],
+            Verb::Stat => &["STAT"],
             Verb::Size => &["SIZE"],
             Verb::Mdtm => &["MDTM"],
             Verb::Mkd => &["MKD"],
