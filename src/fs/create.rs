@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use fuser::FopenFlags;
 
-use super::change::{FRESH, low_bits, new_entry};
+use super::change::{low_bits, new_entry};
 use super::open_file::{OpenFile, exact};
 use super::{FsError, FtpFs, Looked, Opened, Wait};
-use crate::cache::Entries;
 use crate::ftp::RemotePath;
 use crate::ftp::listing::{Entry, EntryKind};
 use crate::remote::FileVersion;
@@ -90,12 +89,8 @@ impl FtpFs {
 
     /// What is there under a name that a listing does not have. For an exclusive create a listing of this
     /// moment will do: it is not atomic anyway. An append or an edit would destroy what is there.
-    fn made_by_others(&self, path: &RemotePath, exclusive: bool) -> Option<FileVersion> {
-        let look = |entries: &Entries, _| entries.contains_key(path.name());
-        let fresh = path
-            .parent()
-            .and_then(|dir| self.listings.peek(&dir, FRESH, look));
-        if exclusive && fresh == Some(false) {
+    fn made_by_others(self: &Arc<Self>, path: &RemotePath, exclusive: bool) -> Option<FileVersion> {
+        if exclusive && self.is_listed(path) == Some(false) {
             None
         } else {
             self.remote.version(path).ok()

@@ -28,6 +28,7 @@ mod io;
 mod tidy;
 mod unsaved;
 mod pending;
+mod filling;
 #[doc(hidden)]
 pub mod readers;
 
@@ -51,6 +52,7 @@ use crate::remote::{Remote, TemporaryNames};
 use crate::workers::Workers;
 use crate::writeback::{Journal, StagingArea, UNKNOWN_MODE, WriteContext};
 use directory::Snapshot;
+use filling::Filling;
 use inode::InodeTable;
 use moves::Moves;
 use open_file::Files;
@@ -83,6 +85,7 @@ pub struct FtpFs {
     moves: Moves,
     /// Closed files that the server does not have yet.
     pending: Arc<Pending>,
+    filling: Filling,
     /// Guards directory snapshots by handle.
     snapshots: Mutex<HashMap<u64, Arc<Snapshot>>>,
     next_number: AtomicU64,
@@ -158,6 +161,7 @@ impl FtpFs {
             files: Mutex::default(),
             moves: Moves::default(),
             pending: Arc::default(),
+            filling: Filling::default(),
             snapshots: Mutex::default(),
             next_number: AtomicU64::new(1),
             mounted: SystemTime::now(),
