@@ -1,8 +1,8 @@
 //! What is asked behind the end of an upload, without waiting for its final reply first.
 //!
-//! vsftpd, ProFTPD, inetutils, busybox and ftp-srv read nothing while they take data: such commands are answered after
-//! the final reply, together with it. pyftpdlib and libunftp answer at once, Pure-FTPd refuses what it reads (500), both
-//! before the final reply. The order of the replies tells, so an answer that came too early is never believed.
+//! vsftpd, inetutils, busybox and ftp-srv read nothing while they take data: such commands are answered after
+//! the final reply, together with it. ProFTPD, pyftpdlib and libunftp answer at once, Pure-FTPd refuses what it reads
+//! (500), both before the final reply. The order of the replies tells which it was.
 
 use std::ops::DerefMut;
 use std::time::{Duration, SystemTime};
@@ -49,11 +49,12 @@ pub struct Answers {
 /// How an upload ended that had commands behind it.
 #[derive(Debug)]
 pub enum Ending {
-    /// Stored, with the answers in their order.
+    /// Stored; the answers are of what is there now.
     InOrder(Box<Answers>),
-    /// Stored; this server answers while data flows, so the answers are worth nothing. What was to be set is to be
-    /// set again.
-    TooEarly,
+    /// Stored; the answers came first, and are of what was there while the server still took data.
+    Early(Box<Answers>),
+    /// Stored, and nothing was asked.
+    Unasked,
     /// Nobody knows; the session is of no use any more.
     Unclear,
 }
@@ -136,7 +137,7 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
         let (verb, ahead) = (self.verb, self.ahead);
         if self.is_answered() {
             let (session, _) = self.finish(time)?;
-            return Ok((session, Ending::TooEarly));
+            return Ok((session, Ending::Unasked));
         }
         let Some(mut session) = self.end_of_data() else {
             return Err(FtpError::Broken { verb });
@@ -171,12 +172,24 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
             let answers = behind.answers(rest).ok_or(FtpError::Broken { verb })?;
             return Ok((session, Ending::InOrder(Box::new(answers))));
         }
-        // SIZE is never answered by 250, but what sets something may be.
-        let only_asks = behind.mode.is_none() && behind.modified.is_none();
-        let is_late = |reply: &Reply| reply.code() == 226 || only_asks && reply.code() == 250;
-        if rest.iter().any(|(_, reply)| is_late(reply)) {
+        // The final reply is one of the others: the only 226, or 250 in the last place.
+        let at = rest
+            .iter()
+            .position(|(_, reply)| reply.code() == 226)
+            .or_else(|| {
+                rest.last()
+                    .filter(|(_, r)| r.code() == 250)
+                    .map(|_| rest.len() - 1)
+            });
+        if let Some(at) = at {
             session.set_holds_offset(false);
-            return Ok((session, Ending::TooEarly));
+            let mut replies = vec![first];
+            replies.extend(rest.into_iter().map(|(_, reply)| reply));
+            replies.remove(at + 1);
+            let verbs = commands.iter().map(Command::verb);
+            let answers = behind.answers(verbs.zip(replies).collect());
+            let answers = answers.ok_or(FtpError::Broken { verb })?;
+            return Ok((session, Ending::Early(Box::new(answers))));
         }
         if refuses(&first) {
             return Err(FtpError::Refused { verb, reply: first });

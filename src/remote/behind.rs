@@ -32,7 +32,11 @@ impl Remote {
         };
         Some(Behind {
             mode: wanted.mode.filter(|_| !lacks(Ability::Chmod)),
-            modified: wanted.modified.zip(how),
+            // While data still flows, the time would change again.
+            modified: wanted
+                .modified
+                .zip(how)
+                .filter(|_| !lacks(Ability::InOrder)),
             ask_time: !lacks(Ability::Mdtm),
         })
     }

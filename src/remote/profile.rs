@@ -26,12 +26,14 @@ pub(super) enum Ability {
     RenameOver,
     /// REST and STOR into the middle of a file, leaving what lies behind.
     Patch,
-    /// Answers in their order what is asked behind the end of an upload.
+    /// Answers each of the commands behind the end of an upload.
     Behind,
     /// Listings by STAT, many in one batch.
     Walk,
     /// The same for paths that have to be entered first.
     WalkEntering,
+    /// Answers them only after the final reply to the upload.
+    InOrder,
     /// Names that end in a blank.
     TrailingBlanks,
     /// Names with control characters.

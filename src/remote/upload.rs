@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::profile::Ability;
 use super::settle;
 use super::{ErrorKind, FileVersion, Remote, RemoteError, UploadSlot};
-use crate::ftp::{Ending, FtpError, RemotePath, Transfer};
+use crate::ftp::{Answers, Ending, FtpError, RemotePath, Transfer};
 use crate::pool::Lease;
 
 /// Some servers hash or scan a file before they answer 226.
@@ -47,6 +47,8 @@ pub struct Wanted {
     pub mode: Option<u16>,
     /// The modification time.
     pub modified: Option<SystemTime>,
+    /// Nothing was there before: while the upload is under way its size is that of what has arrived.
+    pub is_fresh: bool,
 }
 
 /// What the server has after an upload.
@@ -208,7 +210,7 @@ impl Upload {
             Some(behind) => transfer.finish_and_ask(&self.path, behind, time),
             None => transfer
                 .finish(time)
-                .map(|(lease, _)| (lease, Ending::TooEarly)),
+                .map(|(lease, _)| (lease, Ending::Unasked)),
         };
         self.remote.awaiting_final.fetch_sub(1, Ordering::Relaxed);
         let (mut lease, ending) = match finished {
@@ -221,13 +223,11 @@ impl Upload {
         self.remote.count_progress();
         lease.set_limit(Some(self.remote.deadline()));
         let (version, mode, time) = match ending {
-            Ending::InOrder(answers) if self.remote.profile.is_proven(Ability::Behind) => {
-                self.remote.read_answers(&self.path, *answers)
-            }
-            Ending::InOrder(_) => {
-                self.remote.profile.learn_proven(Ability::Behind);
-                let version = self.remote.version_on(&mut lease, &self.path);
-                (version, false, false)
+            Ending::InOrder(answers) => self.told(&mut lease, *answers, true),
+            Ending::Early(answers) => {
+                self.remote.profile.learn_lack(Ability::InOrder);
+                let whole = answers.size.as_ref().ok() == Some(&self.expected_size());
+                self.told(&mut lease, *answers, wanted.is_fresh && whole)
             }
             Ending::Unclear => {
                 drop(lease);
@@ -235,10 +235,7 @@ impl Upload {
                 let unclear = FtpError::Broken { verb: "STOR" };
                 return self.settle_lost_reply(unclear).map(Stored::plain);
             }
-            Ending::TooEarly => {
-                if behind.is_some() {
-                    self.remote.profile.learn_lack(Ability::Behind);
-                }
+            Ending::Unasked => {
                 let version = self.remote.version_on(&mut lease, &self.path);
                 (version, false, false)
             }
@@ -254,6 +251,31 @@ impl Upload {
                 self.confirm_without_size(error).map(Stored::plain)
             }
         }
+    }
+
+    /// The answers to what was asked behind the upload, if they are final; else it is asked again. With
+    /// whether mode and time were set.
+    fn told(
+        &self,
+        lease: &mut Lease,
+        answers: Answers,
+        is_final: bool,
+    ) -> (Result<FileVersion, FtpError>, bool, bool) {
+        let profile = &self.remote.profile;
+        if !profile.is_proven(Ability::Behind) {
+            // The trial, which has asked for the size alone.
+            match &answers.size {
+                Ok(_) => profile.learn_proven(Ability::Behind),
+                Err(_) => profile.learn_lack(Ability::Behind),
+            }
+        } else if is_final {
+            return self.remote.read_answers(&self.path, answers);
+        }
+        (
+            self.remote.version_on(lease, &self.path),
+            matches!(answers.mode, Some(Ok(()))),
+            false,
+        )
     }
 
     /// Gives up with RST. The session is cleaned up without making the caller wait.

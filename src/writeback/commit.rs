@@ -366,6 +366,7 @@ impl FileWriter {
         let finished = sending.upload.finish_with(Wanted {
             mode: self.mode_to_set(is_new),
             modified: snapshot.set_modified,
+            is_fresh: is_new && stream.begun == 1,
         });
         {
             let mut state = self.state.lock();

@@ -3,6 +3,7 @@
 mod ranges;
 mod staging;
 mod writer;
+mod error;
 mod commit;
 mod attributes;
 mod patch;
@@ -19,6 +20,7 @@ mod leftovers;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
+pub use error::WriteError;
 pub use in_use::NameUse;
 pub use journal::Journal;
 pub use left::Left;
@@ -26,7 +28,7 @@ pub use place::{JournalConfig, JournalError, Kept, all_kept};
 pub use ranges::ByteRanges;
 pub use recover::RecoverError;
 pub use staging::{StagedBytes, StagingArea};
-pub use writer::{Committed, FileWriter, Still, WriteError, WriteRead};
+pub use writer::{Committed, FileWriter, Still, WriteRead};
 
 use crate::ftp::RemotePath;
 use crate::remote::{Remote, RemoteError, TemporaryNames};

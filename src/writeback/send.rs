@@ -121,6 +121,7 @@ impl FileWriter {
         };
         self.give_up(stream);
         self.check_new(&path)?;
+        stream.begun += 1;
         let upload = if beside {
             // One that an earlier commit could not remove is used again, unless the file moved away.
             let kept = stream.temporary.take();

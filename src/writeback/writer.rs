@@ -9,44 +9,15 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::staging::StagingFile;
-use super::{ByteRanges, StagedBytes, WriteContext};
+use super::{ByteRanges, StagedBytes, WriteContext, WriteError};
 use crate::ftp::RemotePath;
-use crate::remote::{Download, FileVersion, RemoteError, Upload};
+use crate::remote::{Download, FileVersion, Upload};
 
 /// A chase is worth a job when this much is staged and not yet sent.
 const CHASE_STEP: u64 = 256 << 10;
 
 /// The bit of a mode without which servers refuse STOR and APPE.
 pub(super) const OWNER_WRITES: u16 = 0o200;
-
-/// Why written data could not be staged, read back or committed.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum WriteError {
-    /// The server, or the way to it.
-    #[error(transparent)]
-    Remote(Arc<RemoteError>),
-    /// The local disk for staged data.
-    #[error("local copy of written data: {0}")]
-    Local(Arc<io::Error>),
-    /// The file is being deleted or replaced, so what was on its way was given up.
-    #[error("the file is being deleted or replaced")]
-    Doomed,
-    /// The file on the server is no longer the one that was opened and partly changed.
-    #[error("the file changed on the server while it was being edited; it was not overwritten")]
-    Conflict,
-}
-
-impl From<RemoteError> for WriteError {
-    fn from(error: RemoteError) -> Self {
-        Self::Remote(Arc::new(error))
-    }
-}
-
-impl From<io::Error> for WriteError {
-    fn from(error: io::Error) -> Self {
-        Self::Local(Arc::new(error))
-    }
-}
 
 /// What the server has after a commit.
 #[derive(Debug, Clone, Copy)]
@@ -143,6 +114,8 @@ pub(super) struct Stream {
     pub(super) fetching: Option<Download>,
     /// The temporary name of this file, once it had one that may exist on the server.
     pub(super) temporary: Option<RemotePath>,
+    /// How many uploads were begun.
+    pub(super) begun: u32,
     /// The server took a temporary name and refused it afterwards: this commit goes without.
     pub(super) in_place: bool,
     pub(super) used: Instant,
@@ -199,6 +172,7 @@ impl FileWriter {
             upload: None,
             fetching: None,
             temporary: None,
+            begun: 0,
             in_place: false,
             used: Instant::now(),
         };
