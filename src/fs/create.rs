@@ -41,7 +41,7 @@ impl FtpFs {
         self.supersede(&path);
         let mode = low_bits(mode);
         let writer = FileWriter::create(Arc::clone(&self.writing), path.clone(), Some(mode))?;
-        if self.writes_back() {
+        if self.writes_back() || self.begins_late(&path) {
             writer.begin_later(careful);
         } else {
             let begun = writer.begin();

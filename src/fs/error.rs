@@ -75,6 +75,11 @@ impl FsError {
         }
     }
 
+    /// The server is away, or the line was lost: the same may succeed later.
+    pub(super) fn may_pass(&self) -> bool {
+        self.kind().is_some_and(ErrorKind::is_transient)
+    }
+
     /// Whether the same call with [`Wait::Yes`](super::Wait::Yes) on a worker is the way on.
     pub fn would_wait(&self) -> bool {
         matches!(self, Self::WouldWait)

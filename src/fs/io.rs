@@ -231,7 +231,10 @@ impl FtpFs {
             (state.entry.clone(), state.nameless)
         };
         let path = self.path_of(file.ino);
-        path.iter().for_each(|path| self.moves.happened(path));
+        path.iter().for_each(|path| {
+            self.moves.happened(path);
+            self.has_accepted(path);
+        });
         self.inodes.lock().set_content(file.ino, None);
         if let Some(path) = path.filter(|_| !nameless)
             && let Some(dir) = path.parent()

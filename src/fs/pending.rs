@@ -12,7 +12,6 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use super::open_file::{Handle, OpenFile};
 use super::{FsError, FtpFs};
 use crate::ftp::RemotePath;
-use crate::remote::ErrorKind;
 use crate::writeback::FileWriter;
 
 /// So many files wait at most: each may hold a descriptor of its staged bytes.
@@ -277,7 +276,7 @@ impl FtpFs {
                 }
                 self.pending.done(file.ino);
             }
-            Err(error) if error.kind().is_some_and(ErrorKind::is_transient) => {
+            Err(error) if error.may_pass() => {
                 let path = self.path_of(file.ino);
                 let path = path.map_or_else(|| "a deleted file".into(), |path| path.to_string());
                 let (first, number) = (waiting.failed == 0, waiting.failed + 1);

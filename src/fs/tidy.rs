@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::open_file::OpenFile;
 use super::unsaved::Unsaved;
-use super::{DrainReport, FtpFs, Space, UNKNOWN_SPACE};
+use super::{DrainReport, FsError, FtpFs, Space, UNKNOWN_SPACE};
 use crate::cache::FileReader;
 use crate::ftp::RemotePath;
 use crate::pool::Reclaim;
@@ -19,6 +19,9 @@ const TICK: Duration = Duration::from_secs(5);
 /// A stream that rested this long gives its session back: servers end idle transfers after 60 s and
 /// more, some without a word.
 const REST: Duration = Duration::from_secs(30);
+
+/// Between the attempts of the end, with `writeback`.
+const DRAIN_PAUSE: Duration = Duration::from_millis(300);
 
 /// Free space is asked for this often.
 const SPACE_AGE: Duration = Duration::from_secs(300);
@@ -71,11 +74,23 @@ impl FtpFs {
         let storing = std::thread::Builder::new()
             .name("ftpfs-drain".into())
             .spawn(move || {
+                let mut last = Instant::now();
                 for (path, unstored) in waiting {
-                    let outcome = match unstored {
-                        Unstored::Open(file, writer) => fs.commit_writer(&file, &writer),
-                        Unstored::Closed(unsaved) => fs.store_unsaved(&unsaved),
+                    let outcome = loop {
+                        let outcome = match &unstored {
+                            Unstored::Open(file, writer) => fs.commit_writer(file, writer),
+                            Unstored::Closed(unsaved) => fs.store_unsaved(unsaved),
+                        };
+                        let passes = outcome.as_ref().is_err_and(FsError::may_pass);
+                        if !passes || !fs.writes_back() || last.elapsed() > patience {
+                            break outcome;
+                        }
+                        // Nobody waits for the answer of a close: the server may come back.
+                        std::thread::sleep(DRAIN_PAUSE);
                     };
+                    if outcome.is_ok() {
+                        last = Instant::now();
+                    }
                     let outcome = outcome.map_err(|error| error.to_string());
                     if tell.send((path, outcome)).is_err() {
                         return;

@@ -34,7 +34,7 @@ pub use path::{InvalidPath, RemotePath, check_name, printable};
 pub use reply::{Reply, ReplyClass};
 pub use session::Session;
 pub use settling::Settling;
-pub use stored::{Answers, Behind, Ending, TimeCommand};
+pub use stored::{AT_ONCE, Answers, Behind, Ending, TimeCommand};
 pub use transfer::{ListCommand, Transfer, VersionReplies};
 
 use command::Command;

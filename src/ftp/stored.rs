@@ -12,6 +12,13 @@ use super::command::MAX_LINE;
 use super::session::{accepted, number_in, time_in, unexpected};
 use super::stamp::Stamp;
 use super::{Command, FtpError, RemotePath, Reply, Session, Transfer};
+use crate::net::{Direction, Stream};
+
+/// So many bytes go out at once: a new connection sends ten segments before it waits (RFC 6928).
+pub const AT_ONCE: u64 = 14_000;
+
+/// A server that does not answer a command for so long and two round trips, does not while it takes data.
+const SILENCE: Duration = Duration::from_millis(100);
 
 /// What is to be done with a file once it is stored. SIZE is always asked.
 #[derive(Debug, Clone, Copy, Default)]
@@ -22,6 +29,8 @@ pub struct Behind {
     pub modified: Option<(SystemTime, TimeCommand)>,
     /// Ask for the time, too (MDTM).
     pub ask_time: bool,
+    /// Ask before the end of the data, and see whether the server answers before it has that.
+    pub is_trial: bool,
 }
 
 /// How a server sets times.
@@ -122,6 +131,33 @@ impl Behind {
 }
 
 impl<S: DerefMut<Target = Session>> Transfer<S> {
+    /// STOR with the whole content and its end, without waiting for the 1xx. For servers that read nothing else
+    /// while they take data: others lose what comes before they have read the command (pyftpdlib). `content` has
+    /// to be small ([`AT_ONCE`]).
+    ///
+    /// # Errors
+    /// As [`Transfer::store`].
+    pub fn store_all(mut session: S, path: &RemotePath, content: &[u8]) -> Result<Self, FtpError> {
+        let path = session.argument(path, |p| Command::Stor(p))?;
+        Self::begin(session, Command::Stor(&path), 0, true, With::All(content))
+    }
+
+    /// Whether anything was said since the 1xx.
+    fn is_answered(&self) -> bool {
+        let said = |session: &S| session.control().has_reply();
+        self.early.is_some() || self.session.as_ref().is_some_and(said)
+    }
+
+    /// Ends what we send, and gives the session out, which still owes the final reply.
+    fn end_of_data(&mut self) -> Option<S> {
+        if let Some(mut data) = self.data.take()
+            && let Err(e) = data.shutdown_write()
+        {
+            log::debug!("{}: closing the data connection: {e}", self.verb);
+        }
+        self.session.take()
+    }
+
     /// As [`Transfer::finish`], for an upload to `path` on a server that answers several commands in one segment:
     /// SIZE and what else is wanted go out with the end of the data. The path has to fit ([`Behind::fits`]).
     ///
@@ -139,11 +175,24 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
             let (session, _) = self.finish(time)?;
             return Ok((session, Ending::Unasked));
         }
+        if behind.is_trial
+            && let Some(session) = &mut self.session
+        {
+            let control = session.control_mut();
+            control.send(&commands)?;
+            let time = SILENCE + 2 * control.round_trip().unwrap_or_default();
+            let deadline = control.deadline(time, || "an answer during a transfer".into());
+            // Either way the order of the replies tells.
+            let answered = control.stream().wait(Direction::Read, &deadline).is_ok();
+            log::debug!("{verb}: the server answers while it takes data: {answered}");
+        }
         let Some(mut session) = self.end_of_data() else {
             return Err(FtpError::Broken { verb });
         };
         let control = session.control_mut();
-        control.send(&commands)?;
+        if !behind.is_trial {
+            control.send(&commands)?;
+        }
         let patience = Duration::from_secs(1).max(4 * control.round_trip().unwrap_or_default());
         let first = control.reply_within(verb, time)?;
         if ahead && matches!(first.code(), 425 | 426) {
@@ -203,6 +252,38 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
             }
         }
     }
+}
+
+/// What goes out together with a transfer command.
+#[derive(Clone, Copy)]
+pub(super) enum With<'a> {
+    /// Nothing.
+    Nothing,
+    /// SIZE and MDTM of this path, in front of it.
+    Check(&'a [u8]),
+    /// All the data, and its end.
+    All(&'a [u8]),
+}
+
+impl<'a> With<'a> {
+    pub(super) fn asked(self) -> Option<[Command<'a>; 2]> {
+        match self {
+            Self::Check(path) => Some([Command::Size(path), Command::Mdtm(path)]),
+            _ => None,
+        }
+    }
+}
+
+/// Sends `content` and its end; it fits into the buffer of a connection that has not sent anything.
+pub(super) fn give_all(data: &mut Stream, content: &[u8]) -> std::io::Result<()> {
+    let count = match content {
+        [] => Some(0),
+        _ => data.try_write(content)?,
+    };
+    if count != Some(content.len()) {
+        return Err(std::io::ErrorKind::WriteZero.into());
+    }
+    data.shutdown_write()
 }
 
 /// Whether a reply says no to the upload, and is no answer to what was asked behind it.

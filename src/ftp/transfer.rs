@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::data::DataConnection;
 use super::session::{accepted, size_in, time_in};
+use super::stored::{With, give_all};
 use super::{Command, FtpError, RemotePath, Reply, Session, Settling};
 use crate::net::{Deadline, Direction, Stream, wait_either};
 
@@ -40,8 +41,8 @@ pub enum ListCommand {
 /// reset and the session is broken: forgetting is safe.
 #[derive(Debug)]
 pub struct Transfer<S: DerefMut<Target = Session>> {
-    session: Option<S>,
-    data: Option<Stream>,
+    pub(super) session: Option<S>,
+    pub(super) data: Option<Stream>,
     pub(super) verb: &'static str,
     sends: bool,
     moved: u64,
@@ -49,7 +50,7 @@ pub struct Transfer<S: DerefMut<Target = Session>> {
     pub(super) ahead: bool,
     told: Option<(Reply, Reply)>,
     /// The final reply, if it came while data still flowed.
-    early: Option<Result<Reply, FtpError>>,
+    pub(super) early: Option<Result<Reply, FtpError>>,
 }
 
 impl<S: DerefMut<Target = Session>> Transfer<S> {
@@ -59,7 +60,7 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
     /// Refused (the session is then free again), no data connection, a lost session.
     pub fn retrieve(mut session: S, path: &RemotePath, offset: u64) -> Result<Self, FtpError> {
         let path = session.argument(path, |p| Command::Retr(p))?;
-        Self::begin(session, Command::Retr(&path), offset, false, None)
+        Self::begin(session, Command::Retr(&path), offset, false, With::Nothing)
     }
 
     /// As [`Transfer::retrieve`]; SIZE and MDTM go out in the same segment before it, on servers known to answer
@@ -73,7 +74,13 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
         offset: u64,
     ) -> Result<Self, FtpError> {
         let path = session.argument(path, |p| Command::Retr(p))?;
-        Self::begin(session, Command::Retr(&path), offset, false, Some(&path))
+        Self::begin(
+            session,
+            Command::Retr(&path),
+            offset,
+            false,
+            With::Check(&path),
+        )
     }
 
     /// STOR from byte `offset` on. What an offset other than 0 does depends on the server.
@@ -82,7 +89,7 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
     /// As [`Transfer::retrieve`].
     pub fn store(mut session: S, path: &RemotePath, offset: u64) -> Result<Self, FtpError> {
         let path = session.argument(path, |p| Command::Stor(p))?;
-        Self::begin(session, Command::Stor(&path), offset, true, None)
+        Self::begin(session, Command::Stor(&path), offset, true, With::Nothing)
     }
 
     /// APPE.
@@ -91,7 +98,7 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
     /// As [`Transfer::retrieve`].
     pub fn append(mut session: S, path: &RemotePath) -> Result<Self, FtpError> {
         let path = session.argument(path, |p| Command::Appe(p))?;
-        Self::begin(session, Command::Appe(&path), 0, true, None)
+        Self::begin(session, Command::Appe(&path), 0, true, With::Nothing)
     }
 
     /// A listing of `dir`. LIST never gets a path: Pure-FTPd globs it, inetutils splits it at
@@ -104,27 +111,27 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
             ListCommand::Mlsd => {
                 session.come_back()?;
                 let path = session.argument(dir, |p| Command::Mlsd(p))?;
-                Self::begin(session, Command::Mlsd(&path), 0, false, None)
+                Self::begin(session, Command::Mlsd(&path), 0, false, With::Nothing)
             }
             ListCommand::ListAll | ListCommand::List => {
                 session.begin_to_enter(dir)?;
                 let all = how == ListCommand::ListAll;
-                Self::begin(session, Command::List(all), 0, false, None)
+                Self::begin(session, Command::List(all), 0, false, With::Nothing)
             }
         }
     }
 
-    fn begin(
+    pub(super) fn begin(
         mut session: S,
         command: Command<'_>,
         offset: u64,
         sends: bool,
-        check: Option<&[u8]>,
+        with: With<'_>,
     ) -> Result<Self, FtpError> {
         let verb = command.verb();
         let data = session.data_connection(verb)?;
         let early = data.early;
-        let mut begun = Self::command(&mut session, data, command, offset, check);
+        let mut begun = Self::command(&mut session, data, command, offset, with);
         if early
             && session.is_in_step()
             && let Err(FtpError::Refused { verb: at, reply }) = &begun
@@ -133,7 +140,7 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
         {
             session.early_one_failed();
             let data = session.data_connection(verb)?;
-            begun = Self::command(&mut session, data, command, offset, check);
+            begun = Self::command(&mut session, data, command, offset, with);
         }
         let Begun { data, first, told } = begun?;
         // From here on each stretch of the data has its own time.
@@ -143,7 +150,10 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
             data: Some(data),
             verb,
             sends,
-            moved: 0,
+            moved: match with {
+                With::All(all) => all.len() as u64,
+                _ => 0,
+            },
             ahead: early,
             told,
             early: None,
@@ -168,14 +178,14 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
         data: DataConnection,
         command: Command<'_>,
         offset: u64,
-        check: Option<&[u8]>,
+        with: With<'_>,
     ) -> Result<Begun, FtpError> {
         let verb = command.verb();
         let rest = Command::Rest(offset);
         let restarts = offset > 0 || moves_a_file(verb) && session.holds_offset();
         let together = session.experience().pipelining() == Some(true);
         if together {
-            let asked = check.map(|path| [Command::Size(path), Command::Mdtm(path)]);
+            let asked = with.asked();
             let mut batch: Vec<_> = asked.into_iter().flatten().collect();
             batch.extend(restarts.then_some(rest));
             batch.push(command);
@@ -192,7 +202,7 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
             }
             session.control_mut().send(&[command])?;
         }
-        let data = session
+        let mut data = session
             .complete(data, verb)
             .map_err(|e| reason_for_no_data(session, verb, e))?;
         if let Err(error) = session.has_entered() {
@@ -201,13 +211,17 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
             session.mark_broken();
             return Err(error);
         }
-        let told = match check.filter(|_| together) {
-            Some(_) => {
+        let mut given = match with {
+            With::All(all) if !restarts => give_all(&mut data, all),
+            _ => Ok(()),
+        };
+        let told = match with {
+            With::Check(_) if together => {
                 let size = session.control_mut().reply("SIZE")?;
                 let modified = session.control_mut().reply("MDTM")?;
                 Some((size, modified))
             }
-            None => None,
+            _ => None,
         };
         if together && restarts {
             let restart = session.control_mut().reply("REST")?;
@@ -228,6 +242,10 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
         if first.is_negative() {
             return Err(FtpError::Refused { verb, reply: first });
         }
+        if let (With::All(all), true) = (with, restarts) {
+            given = give_all(&mut data, all);
+        }
+        given.map_err(|e| FtpError::from_data(verb, e))?;
         Ok(Begun { data, first, told })
     }
 
@@ -407,22 +425,6 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
         {
             session.ask_for_the_next();
         }
-    }
-
-    /// Whether anything was said since the 1xx.
-    pub(super) fn is_answered(&self) -> bool {
-        let said = |session: &S| session.control().has_reply();
-        self.early.is_some() || self.session.as_ref().is_some_and(said)
-    }
-
-    /// Ends what we send, and gives the session out, which still owes the final reply.
-    pub(super) fn end_of_data(&mut self) -> Option<S> {
-        if let Some(mut data) = self.data.take()
-            && let Err(e) = data.shutdown_write()
-        {
-            log::debug!("{}: closing the data connection: {e}", self.verb);
-        }
-        self.session.take()
     }
 
     /// Gives up in the middle: an upload with RST, so that the server does not take half a file

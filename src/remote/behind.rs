@@ -1,10 +1,22 @@
 //! What goes out together with the end of an upload, and what its answers tell.
 
+use std::sync::atomic::Ordering;
+
 use super::profile::Ability;
 use super::{FileVersion, Remote, Wanted};
-use crate::ftp::{Answers, Behind, FtpError, RemotePath, TimeCommand};
+use crate::ftp::{AT_ONCE, Answers, Behind, FtpError, RemotePath, TimeCommand};
+
+/// Uploads before one is used to learn how the server answers meanwhile.
+const BEFORE_TRIAL: usize = 2;
 
 impl Remote {
+    /// Whether a file of this size may be sent together with its STOR.
+    pub fn takes_all_at_once(&self, size: u64) -> bool {
+        size <= AT_ONCE
+            && self.profile.is_proven(Ability::InOrder)
+            && !self.profile.lacks(Ability::InOrder)
+    }
+
     /// What may be asked behind an upload to `path`; `None` where nothing may.
     pub(super) fn behind(&self, path: &RemotePath, wanted: Wanted) -> Option<Behind> {
         let experience = self.pool.experience();
@@ -18,7 +30,12 @@ impl Remote {
         }
         if !self.profile.is_proven(Ability::Behind) {
             // One command, so that there is one answer whatever the server makes of it.
-            return Some(Behind::default());
+            // Who stores a single file does not wait for a trial.
+            let is_trial = self.uploads.fetch_add(1, Ordering::Relaxed) >= BEFORE_TRIAL;
+            return is_trial.then(|| Behind {
+                is_trial,
+                ..Behind::default()
+            });
         }
         let has_mfmt = experience
             .features()
@@ -38,6 +55,7 @@ impl Remote {
                 .zip(how)
                 .filter(|_| !lacks(Ability::InOrder)),
             ask_time: !lacks(Ability::Mdtm),
+            is_trial: false,
         })
     }
 

@@ -78,6 +78,8 @@ pub struct Remote {
     progress: AtomicU64,
     /// Uploads whose bytes are all sent and whose final reply is still out.
     awaiting_final: AtomicUsize,
+    /// Uploads that have ended before it was known what may be asked behind one.
+    uploads: AtomicUsize,
     begun: Instant,
     slots: slot::Slots,
     unsettled: settle::Unsettled,
@@ -108,6 +110,7 @@ impl Remote {
             home: OnceLock::new(),
             progress: AtomicU64::new(0),
             awaiting_final: AtomicUsize::new(0),
+            uploads: AtomicUsize::new(0),
             begun: Instant::now(),
             slots: slot::Slots::default(),
             unsettled: settle::Unsettled::default(),

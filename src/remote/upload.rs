@@ -152,6 +152,30 @@ impl Upload {
         })
     }
 
+    /// As [`Upload::open_in`] for STOR, with all that the file is to have: on servers that [take it so](Remote::takes_all_at_once),
+    /// it goes out with the command, so that only [`Upload::finish`] is left. `content` is small.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_with(
+        slot: UploadSlot,
+        remote: &Arc<Remote>,
+        path: &RemotePath,
+        content: &[u8],
+    ) -> Result<Self, RemoteError> {
+        remote.unsettled.wait(path, remote.timeout);
+        let transfer =
+            remote.repeat("STOR", |lease, _| Transfer::store_all(lease, path, content))?;
+        Ok(Self {
+            remote: Arc::clone(remote),
+            path: path.clone(),
+            mode: UploadMode::Store,
+            _slot: slot,
+            transfer: Some(transfer),
+            sent: content.len() as u64,
+        })
+    }
+
     /// Bytes accepted by `write` so far.
     pub fn sent(&self) -> u64 {
         self.sent
@@ -223,7 +247,12 @@ impl Upload {
         self.remote.count_progress();
         lease.set_limit(Some(self.remote.deadline()));
         let (version, mode, time) = match ending {
-            Ending::InOrder(answers) => self.told(&mut lease, *answers, true),
+            Ending::InOrder(answers) => {
+                if behind.is_some_and(|behind| behind.is_trial) {
+                    self.remote.profile.learn_proven(Ability::InOrder);
+                }
+                self.told(&mut lease, *answers, true)
+            }
             Ending::Early(answers) => {
                 self.remote.profile.learn_lack(Ability::InOrder);
                 let whole = answers.size.as_ref().ok() == Some(&self.expected_size());

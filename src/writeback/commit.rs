@@ -344,7 +344,7 @@ impl FileWriter {
         stream: &mut Stream,
         snapshot: &Snapshot,
     ) -> Result<(Arrived, bool), WriteError> {
-        self.need_upload(stream)?;
+        self.need_upload(stream, Some(snapshot.size))?;
         self.send_while(stream, |state| state.sent < snapshot.size && !state.spoiled)?;
         let spoiled = {
             let state = self.state.lock();
@@ -353,7 +353,7 @@ impl FileWriter {
         if spoiled {
             // Another handle wrote in front of what was sent: once more, all at once.
             self.give_up(stream);
-            self.need_upload(stream)?;
+            self.need_upload(stream, None)?;
             self.state.lock().sent = snapshot.size;
         }
         let Some(mut sending) = stream.upload.take() else {
@@ -382,13 +382,13 @@ impl FileWriter {
         Ok((arrived, sending.beside))
     }
 
-    /// An upload of the whole content: the one that chased, or a new one.
-    fn need_upload(&self, stream: &mut Stream) -> Result<(), WriteError> {
+    /// An upload of the whole content, of `size` bytes if that is known: the one that chased, or a new one.
+    fn need_upload(&self, stream: &mut Stream, size: Option<u64>) -> Result<(), WriteError> {
         if stream.upload.is_some() && !self.state.lock().spoiled {
             return Ok(());
         }
         self.give_up(stream);
-        self.open_upload(stream, self.context.remote.upload_slot()?)
+        self.open_upload(stream, self.context.remote.upload_slot()?, size)
     }
 
     fn rename_over(

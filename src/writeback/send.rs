@@ -30,7 +30,7 @@ impl FileWriter {
     pub fn begin(&self) -> Result<(), WriteError> {
         let mut stream = self.stream.lock();
         if let Some(slot) = self.context.remote.try_upload_slot()
-            && let Err(error) = self.open_upload(&mut stream, slot)
+            && let Err(error) = self.open_upload(&mut stream, slot, None)
         {
             // It may have begun, unknown to us.
             self.remove_temporary(&mut stream);
@@ -81,7 +81,7 @@ impl FileWriter {
         } else {
             None
         };
-        let opened = slot.map_or(Ok(()), |slot| self.open_upload(&mut stream, slot));
+        let opened = slot.map_or(Ok(()), |slot| self.open_upload(&mut stream, slot, None));
         let outcome = opened.and_then(|()| self.send_while(&mut stream, more));
         self.state.lock().chasing = false;
         if let Err(error) = outcome {
@@ -108,6 +108,7 @@ impl FileWriter {
         &self,
         stream: &mut Stream,
         slot: UploadSlot,
+        all: Option<u64>,
     ) -> Result<(), WriteError> {
         let (path, beside) = {
             let state = self.state.lock();
@@ -122,6 +123,8 @@ impl FileWriter {
         self.give_up(stream);
         self.check_new(&path)?;
         stream.begun += 1;
+        let all = self.all_at_once(all)?;
+        let all = all.as_deref();
         let upload = if beside {
             // One that an earlier commit could not remove is used again, unless the file moved away.
             let kept = stream.temporary.take();
@@ -136,7 +139,7 @@ impl FileWriter {
             };
             self.context.journal.begins(&name, NameUse::Upload);
             stream.temporary = Some(name.clone());
-            match self.open_at(&name, slot) {
+            match self.open_at(&name, slot, all) {
                 Ok(upload) => Sending {
                     upload,
                     beside: true,
@@ -145,12 +148,12 @@ impl FileWriter {
                     log::info!("{path}: {error}; storing it in place instead of {name}");
                     self.context.journal.ends(&name);
                     stream.temporary = None;
-                    self.in_place(&path, self.context.remote.upload_slot()?)?
+                    self.in_place(&path, self.context.remote.upload_slot()?, all)?
                 }
                 Err(error) => return Err(error.into()),
             }
         } else {
-            self.in_place(&path, slot)?
+            self.in_place(&path, slot, all)?
         };
         // What is there from now on is our own.
         self.state.lock().seen_free = None;
@@ -159,14 +162,48 @@ impl FileWriter {
         Ok(())
     }
 
-    fn open_at(&self, path: &RemotePath, slot: UploadSlot) -> Result<Upload, RemoteError> {
-        Upload::open_in(slot, &self.context.remote, path, UploadMode::Store)
+    /// The whole content of `size` bytes, if it is so small that it may go out with its STOR. It then counts as
+    /// sent.
+    fn all_at_once(&self, size: Option<u64>) -> Result<Option<Vec<u8>>, WriteError> {
+        let small = |size: &u64| self.context.remote.takes_all_at_once(*size);
+        let Some(size) = size.filter(small) else {
+            return Ok(None);
+        };
+        let content = {
+            let mut state = self.state.lock();
+            if state.size != size || state.staged.front() < size {
+                return Ok(None);
+            }
+            state.sent = size;
+            state
+                .staging
+                .view(0, usize::try_from(size).unwrap_or(usize::MAX))
+        };
+        Ok(Some(content.read()?))
     }
 
-    fn in_place(&self, path: &RemotePath, slot: UploadSlot) -> Result<Sending, WriteError> {
-        let upload = match self.open_at(path, slot) {
+    fn open_at(
+        &self,
+        path: &RemotePath,
+        slot: UploadSlot,
+        all: Option<&[u8]>,
+    ) -> Result<Upload, RemoteError> {
+        let remote = &self.context.remote;
+        match all {
+            Some(all) => Upload::open_with(slot, remote, path, all),
+            None => Upload::open_in(slot, remote, path, UploadMode::Store),
+        }
+    }
+
+    fn in_place(
+        &self,
+        path: &RemotePath,
+        slot: UploadSlot,
+        all: Option<&[u8]>,
+    ) -> Result<Sending, WriteError> {
+        let upload = match self.open_at(path, slot, all) {
             Err(error) if refuses_the_name(&error) && self.makes_writable(path) => {
-                self.open_at(path, self.context.remote.upload_slot()?)?
+                self.open_at(path, self.context.remote.upload_slot()?, all)?
             }
             opened => opened?,
         };
