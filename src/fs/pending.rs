@@ -71,10 +71,15 @@ impl Pending {
         fits
     }
 
-    /// Puts a file at the end of the queue, unless it is there.
+    /// Puts a file at the end of the queue, unless it is there. One that is there may be the same file as it was
+    /// opened before, with nothing left to be done.
     pub(super) fn queue(&self, file: &Arc<OpenFile>) {
         let mut state = self.state.lock();
-        if state.waiting.iter().all(|other| other.file.ino != file.ino) {
+        if !state
+            .waiting
+            .iter()
+            .any(|other| Arc::ptr_eq(&other.file, file))
+        {
             state.waiting.push_back(Waiting {
                 file: Arc::clone(file),
                 due: Instant::now(),
@@ -127,7 +132,7 @@ impl Pending {
         state.running.remove(&waiting.file.ino);
         state
             .waiting
-            .retain(|other| other.file.ino != waiting.file.ino);
+            .retain(|other| !Arc::ptr_eq(&other.file, &waiting.file));
         state.waiting.push_back(Waiting {
             due: Instant::now() + pause,
             failed: waiting.failed + 1,
@@ -177,6 +182,17 @@ impl Pending {
         self.changed
             .wait_while_for(&mut state, |state| !state.awake, TICK);
         state.awake = false;
+    }
+}
+
+/// A defect in an upload must not keep the file's later ones from beginning.
+struct Running(Arc<Pending>, u64);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.done(self.1);
+        }
     }
 }
 
@@ -257,7 +273,11 @@ impl FtpFs {
         let at_once = self.remote.connections().allowed.saturating_sub(1).max(1);
         while let Some(next) = self.pending.next(at_once) {
             let fs = Arc::clone(self);
-            self.workers.spawn(move || fs.store(next));
+            let guard = Running(Arc::clone(&self.pending), next.file.ino);
+            self.workers.spawn(move || {
+                let _ends_with_the_job = guard;
+                fs.store(next);
+            });
         }
     }
 
@@ -307,5 +327,55 @@ impl FtpFs {
             }
         }
         self.retire(&file);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::change::new_entry;
+    use crate::ftp::listing::EntryKind;
+
+    fn file(ino: u64) -> Arc<OpenFile> {
+        OpenFile::new(ino, new_entry(b"name", EntryKind::File), None)
+    }
+
+    #[test]
+    fn a_file_opened_anew_waits_beside_what_it_was() {
+        let pending = Pending::default();
+        let (before, now) = (file(7), file(7));
+        pending.queue(&before);
+        pending.queue(&before);
+        pending.queue(&now);
+        let first = pending.next(9).unwrap();
+        assert!(Arc::ptr_eq(&first.file, &before));
+        assert!(pending.next(9).is_none(), "one upload of a file at a time");
+        pending.done(7);
+        assert!(Arc::ptr_eq(&pending.next(9).unwrap().file, &now));
+    }
+
+    #[test]
+    fn what_is_left_here_is_bounded() {
+        let pending = Pending::default();
+        assert!(pending.admit(1, 60, 100) && !pending.admit(2, 50, 100));
+        assert!(pending.admit(1, 90, 100), "the same file, longer");
+        pending.withdraw(1);
+        assert!((1..=MOST_FILES as u64).all(|ino| pending.admit(ino, 0, 100)));
+        assert!(!pending.admit(0, 0, 100));
+    }
+
+    #[test]
+    fn what_failed_comes_again_later() {
+        let pending = Pending::default();
+        pending.queue(&file(1));
+        let pauses = (0..6).map(|failed| {
+            let waiting = Waiting {
+                file: file(1),
+                due: Instant::now(),
+                failed,
+            };
+            pending.again(waiting).as_secs()
+        });
+        assert_eq!(pauses.collect::<Vec<_>>(), [1, 2, 4, 8, 15, 15]);
     }
 }
