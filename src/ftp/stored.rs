@@ -9,8 +9,9 @@ use std::time::{Duration, SystemTime};
 
 use super::argument::is_filtered;
 use super::command::MAX_LINE;
-use super::session::{accepted, number_in, time_in, unexpected};
+use super::session::{accepted, number_in, size_in, time_in, unexpected};
 use super::stamp::Stamp;
+use super::transfer::VersionReplies;
 use super::{Command, FtpError, RemotePath, Reply, Session, Transfer};
 use crate::net::{Direction, Stream};
 
@@ -131,6 +132,15 @@ impl Behind {
 }
 
 impl<S: DerefMut<Target = Session>> Transfer<S> {
+    /// What SIZE and MDTM said of the file of [`Transfer::retrieve_checked`]; `None` if they were not asked.
+    pub fn take_version(&mut self) -> Option<VersionReplies> {
+        let (size, modified) = self.told.take()?;
+        Some((
+            accepted("SIZE", size).and_then(|reply| size_in(&reply)),
+            accepted("MDTM", modified).and_then(|reply| time_in(&reply)),
+        ))
+    }
+
     /// STOR with the whole content and its end, without waiting for the 1xx. For servers that read nothing else
     /// while they take data: others lose what comes before they have read the command (pyftpdlib). `content` has
     /// to be small ([`AT_ONCE`]).

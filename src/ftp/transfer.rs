@@ -4,7 +4,7 @@ use std::ops::DerefMut;
 use std::time::{Duration, SystemTime};
 
 use super::data::DataConnection;
-use super::session::{accepted, size_in, time_in};
+use super::session::accepted;
 use super::stored::{With, give_all};
 use super::{Command, FtpError, RemotePath, Reply, Session, Settling};
 use crate::net::{Deadline, Direction, Stream, wait_either};
@@ -48,7 +48,7 @@ pub struct Transfer<S: DerefMut<Target = Session>> {
     moved: u64,
     /// The data connection was made ahead.
     pub(super) ahead: bool,
-    told: Option<(Reply, Reply)>,
+    pub(super) told: Option<(Reply, Reply)>,
     /// The final reply, if it came while data still flowed.
     pub(super) early: Option<Result<Reply, FtpError>>,
 }
@@ -247,15 +247,6 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
         }
         given.map_err(|e| FtpError::from_data(verb, e))?;
         Ok(Begun { data, first, told })
-    }
-
-    /// What SIZE and MDTM said of the file of [`Transfer::retrieve_checked`]; `None` if they were not asked.
-    pub fn take_version(&mut self) -> Option<VersionReplies> {
-        let (size, modified) = self.told.take()?;
-        Some((
-            accepted("SIZE", size).and_then(|reply| size_in(&reply)),
-            accepted("MDTM", modified).and_then(|reply| time_in(&reply)),
-        ))
     }
 
     /// Bytes moved so far.
