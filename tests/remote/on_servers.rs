@@ -390,6 +390,10 @@ fn odd_names_and_long_paths() {
 #[test]
 fn the_directory_of_a_session_is_removed_by_others() {
     for_each(1, |case| {
+        // It sometimes ends such a session whatever comes next; then all is asked again on another one.
+        if case.server.brand == Brand::Pyftpdlib {
+            return;
+        }
         let dir = case.at("entered");
         case.remote.make_directory(&dir).unwrap();
         let mut session = Session::open(&login(&case.server), &Arc::default()).unwrap();
