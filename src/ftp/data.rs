@@ -133,12 +133,29 @@ impl Session {
         }
     }
 
+    /// A success that names no port and has another number is the answer to something else, or to nothing: the
+    /// session is out of step.
+    fn is_its_reply(
+        &mut self,
+        reply: &Reply,
+        code: u16,
+        verb: &'static str,
+    ) -> Result<(), FtpError> {
+        if !reply.is_completion() || reply.code() == code || pasv_port(reply.text()).is_some() {
+            return Ok(());
+        }
+        log::debug!("{verb} answered by {reply}");
+        self.mark_broken();
+        Err(FtpError::Broken { verb })
+    }
+
     fn port_in(&mut self, how: Passive, reply: Reply) -> Result<Option<u16>, FtpError> {
         match how {
             Passive::Epsv => {
                 if let Some(port) = epsv_port(reply.text()).filter(|_| reply.is_completion()) {
                     return usable("EPSV", &reply, Some(port)).map(Some);
                 }
+                self.is_its_reply(&reply, 229, "EPSV")?;
                 // 500, 501, 502, 522: it never will. 4xx: it has no port now, in either way.
                 let v4 = self.control().peer().ip().to_canonical().is_ipv4();
                 if reply.class() == ReplyClass::TransientNegative || !v4 {
@@ -150,6 +167,7 @@ impl Session {
                 Ok(None)
             }
             Passive::Pasv if reply.is_completion() => {
+                self.is_its_reply(&reply, 227, "PASV")?;
                 usable("PASV", &reply, pasv_port(reply.text())).map(Some)
             }
             Passive::Pasv => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ftpfs::ftp::{FtpError, ListCommand, Session, Transfer};
 
-use crate::support::scripted::{Script, Scripted, read_all, reset, script};
+use crate::support::scripted::{Conversation, Script, Scripted, read_all, reset, script};
 use crate::{config, open, path};
 
 const TIME: Duration = Duration::from_secs(10);
@@ -52,26 +52,30 @@ fn a_file_from_an_offset() {
     server.finish();
 }
 
+/// `command` would answer EPSV itself.
+fn answer_epsv(c: &mut Conversation, answer: &str) {
+    while c.line().unwrap() != "PWD" {
+        let last = c.lines_so_far().pop().unwrap();
+        let answer = match last.split(' ').nth(1).unwrap() {
+            "USER" => "331 x",
+            "PASS" => "230 x",
+            "FEAT" => "211 x",
+            _ => "200 x",
+        };
+        c.send(answer);
+    }
+    c.send("257 \"/\"");
+    assert_eq!(c.line().unwrap(), "EPSV");
+    c.send(answer);
+}
+
 #[test]
 fn pasv_where_epsv_is_refused_remembered_and_its_address_ignored() {
     let (server, mut session) = one(script(|c| {
         c.greet(&[]);
         for round in 0..2 {
             if round == 0 {
-                // `command` would answer EPSV itself.
-                while c.line().unwrap() != "PWD" {
-                    let last = c.lines_so_far().pop().unwrap();
-                    let answer = match last.split(' ').nth(1).unwrap() {
-                        "USER" => "331 x",
-                        "PASS" => "230 x",
-                        "FEAT" => "211 x",
-                        _ => "200 x",
-                    };
-                    c.send(answer);
-                }
-                c.send("257 \"/\"");
-                assert_eq!(c.line().unwrap(), "EPSV");
-                c.send("500 what?");
+                answer_epsv(c, "500 what?");
             }
             assert_eq!(c.line().unwrap(), "PASV");
             let [high, low] = c.listen().to_be_bytes();
@@ -171,6 +175,22 @@ fn refusals_before_and_after_150() {
     assert_eq!(read_to_end(&mut transfer).unwrap_err().code(), Some(451));
     drop(transfer);
     drop(session);
+    server.finish();
+}
+
+#[test]
+fn a_stray_success_is_no_answer_to_epsv() {
+    let (server, mut session) = one(script(|c| {
+        c.greet(&[]);
+        answer_epsv(c, "226 Transfer complete.");
+        assert_eq!(c.line(), None);
+    }));
+    let error = Transfer::retrieve(&mut session, &path("/a"), 0).unwrap_err();
+    assert!(error.is_session_lost(), "{error}");
+    assert!(!session.is_in_step());
+    drop(session);
+    // Nothing was learned of EPSV, and PASV was not asked.
+    assert_eq!(server.count("PASV"), 0);
     server.finish();
 }
 
