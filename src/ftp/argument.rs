@@ -127,10 +127,19 @@ impl Session {
     }
 }
 
-/// A relative path that no server takes for an option or somebody's home.
+/// What stands of `path` below `base`, for a session that has entered it; all of it if that is the root.
+pub(super) fn below<'p>(base: &RemotePath, path: &'p RemotePath) -> Cow<'p, [u8]> {
+    let cut = base.as_bytes().len() + 1;
+    match path.as_bytes().get(cut..) {
+        Some(rest) if !base.is_root() && !rest.is_empty() => relative(rest),
+        _ => Cow::Borrowed(path.as_bytes()),
+    }
+}
+
+/// A relative path that no server takes for an option or somebody's home, or cuts.
 fn relative(path: &[u8]) -> Cow<'_, [u8]> {
     match path.first() {
-        Some(b'-' | b'~') => Cow::Owned([b"./", path].concat()),
+        Some(b'-' | b'~' | b' ' | b'\t') => Cow::Owned([b"./", path].concat()),
         _ => Cow::Borrowed(path),
     }
 }
@@ -200,6 +209,20 @@ mod tests {
     fn relative_names_are_no_options() {
         assert_eq!(relative(b"-rf").as_ref(), b"./-rf");
         assert_eq!(relative(b"~root").as_ref(), b"./~root");
+        assert_eq!(relative(b" a").as_ref(), b"./ a");
         assert_eq!(relative(b"a").as_ref(), b"a");
+        let path = |text: &[u8]| RemotePath::parse(text).unwrap();
+        let deep = path(b"/a/b/-c");
+        for (base, rest) in [
+            ("/", "/a/b/-c"),
+            ("/a", "b/-c"),
+            ("/a/b", "./-c"),
+            ("/a/b/-c", "/a/b/-c"),
+        ] {
+            assert_eq!(
+                below(&path(base.as_bytes()), &deep).as_ref(),
+                rest.as_bytes()
+            );
+        }
     }
 }

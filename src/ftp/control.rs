@@ -91,10 +91,38 @@ impl ControlConnection {
             log::trace!("[{}] > {command}", self.number);
         }
         self.outstanding += commands.len();
+        self.write(verb, &lines)
+    }
+
+    /// No segment ends within a line: ProFTPD does not see the end of one whose CR and LF it reads apart, and
+    /// makes one command of two.
+    fn write(&mut self, verb: &'static str, lines: &[u8]) -> Result<(), FtpError> {
         let deadline = self.deadline(self.timeout, || format!("room to send {verb}"));
         self.stream
-            .write_all(&lines, &deadline)
+            .write_pieces(whole_lines(lines, self.stream.segment()), &deadline)
             .map_err(|e| self.fail(FtpError::from_control(verb, e)))
+    }
+
+    /// Whether a line feed alone ends a command for this server. If so, the end of a line is seen wherever it
+    /// is torn.
+    ///
+    /// # Errors
+    /// As [`ControlConnection::send`] and [`ControlConnection::reply`].
+    pub(super) fn takes_line_feeds(&mut self) -> Result<bool, FtpError> {
+        const VERB: &str = "NOOP";
+        // Sees to what was sent ahead.
+        self.send(&[Command::Noop])?;
+        self.reply(VERB)?;
+        self.outstanding += 2;
+        self.write(VERB, b"NOOP\nPWD\r\nNOOP\r\n")?;
+        // Two lines or three.
+        self.reply(VERB)?;
+        let enough = self.reply(VERB)?.code() == 257;
+        if enough {
+            self.outstanding += 1;
+            self.reply(VERB)?;
+        }
+        Ok(enough)
     }
 
     /// The next reply, within the usual time. `verb` is the command it belongs to.
@@ -413,7 +441,45 @@ impl fmt::Debug for ControlConnection {
             .finish_non_exhaustive()
     }
 }
+/// Lines in groups of at most `most` bytes, or one line.
+fn whole_lines(lines: &[u8], most: usize) -> impl Iterator<Item = &[u8]> {
+    let mut rest = lines;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let end_in = |part: &[u8]| part.iter().rposition(|b| *b == b'\n');
+        let fitting = &rest[..rest.len().min(most)];
+        let end = end_in(fitting)
+            .or_else(|| rest.iter().position(|b| *b == b'\n'))
+            .map_or(rest.len(), |last| last + 1);
+        let (group, left) = rest.split_at(end);
+        rest = left;
+        Some(group)
+    })
+}
+
 /// vsftpd says `500 OOPS: …` when one of its processes has failed, and closes.
 fn is_dying(reply: &Reply) -> bool {
     reply.code() == 500 && reply.text().starts_with(b"OOPS:")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_not_torn() {
+        for (most, groups) in [
+            (100, &["a\r\nbb\r\nccc\r\n"][..]),
+            (7, &["a\r\nbb\r\n", "ccc\r\n"]),
+            (6, &["a\r\n", "bb\r\n", "ccc\r\n"]),
+            (1, &["a\r\n", "bb\r\n", "ccc\r\n"]),
+        ] {
+            let found: Vec<_> = whole_lines(b"a\r\nbb\r\nccc\r\n", most).collect();
+            let groups: Vec<_> = groups.iter().map(|g| g.as_bytes()).collect();
+            assert_eq!(found, groups, "at most {most}");
+        }
+        assert_eq!(whole_lines(b"", 9).count(), 0);
+    }
 }

@@ -21,6 +21,7 @@ pub struct Experience {
     home: OnceLock<Result<RemotePath, String>>,
     passive: AtomicU8,
     pipelining: AtomicU8,
+    line_feeds: AtomicU8,
     early_failures: AtomicU32,
 }
 
@@ -75,6 +76,20 @@ impl Experience {
 
     /// How many data connections that were made ahead were of no use when they were needed. One that was
     /// made before the last of these is not relied on.
+    /// Whether a line feed alone ends a command too; `None` as long as nobody has tried.
+    pub(super) fn line_feeds(&self) -> Option<bool> {
+        match self.line_feeds.load(Ordering::Relaxed) {
+            YES => Some(true),
+            NO => Some(false),
+            _ => None,
+        }
+    }
+
+    pub(super) fn learn_line_feeds(&self, enough: bool) {
+        let value = if enough { YES } else { NO };
+        self.line_feeds.store(value, Ordering::Relaxed);
+    }
+
     pub(super) fn early_failures(&self) -> u32 {
         self.early_failures.load(Ordering::Relaxed)
     }

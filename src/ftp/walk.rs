@@ -13,6 +13,8 @@
 //!
 //! Otherwise nothing of the whole batch is believed, and the session is broken.
 
+use super::argument::below;
+use super::session::accepted;
 use super::{Command, FtpError, RemotePath, Reply, Session};
 
 /// Questions that close a batch, one bit of chance each.
@@ -23,32 +25,43 @@ const CLOSING: usize = 32;
 const PLAIN: &[u8] = b"/._-+=,@%#:";
 
 impl Session {
-    /// Whether the path of a directory is one that every server takes as it is.
-    pub fn needs_no_entering(dir: &RemotePath) -> bool {
-        is_plain(dir.as_bytes())
+    /// Whether what stands of a path below `base` is something that every server takes as it is.
+    pub fn needs_no_entering(base: &RemotePath, dir: &RemotePath) -> bool {
+        is_plain(&below(base, dir))
     }
 
     /// Listings of many directories in one batch: bytes as of LIST, `None` where what was said cannot
-    /// be that of an existing directory that we may read. For servers known to answer several commands
-    /// of one segment; paths have to fit into a batch ([`Session::fits_a_batch`]).
+    /// be that of an existing directory that we may read. All are below `base`, which is entered first
+    /// unless it is the root: that makes lines short. For servers known to answer several commands of one
+    /// segment; paths have to fit into a batch ([`Session::fits_a_batch`]).
     ///
     /// Directories list themselves as `.` and `..`: so an empty one is told from one that is missing or
     /// unreadable, for which vsftpd and Pure-FTPd give the same reply without a line.
     ///
     /// # Errors
     /// A lost session, also because the answers cannot be told apart for sure: it is broken then.
-    pub fn list_many(&mut self, dirs: &[RemotePath]) -> Result<Vec<Option<Vec<u8>>>, FtpError> {
+    pub fn list_many(
+        &mut self,
+        base: &RemotePath,
+        dirs: &[RemotePath],
+    ) -> Result<Vec<Option<Vec<u8>>>, FtpError> {
+        let enter_base = (!base.is_root()).then_some(Command::Cwd(base.as_bytes()));
         let mut commands = Vec::with_capacity(dirs.len() + CLOSING);
-        let inside: Vec<_> = dirs.iter().map(inside).collect();
+        commands.extend(enter_base);
+        let inside: Vec<_> = dirs.iter().map(|dir| inside(base, dir)).collect();
         for (dir, inside) in dirs.iter().zip(&inside) {
-            if Self::needs_no_entering(dir) {
+            if Self::needs_no_entering(base, dir) {
                 commands.push(Command::Stat(inside));
             } else {
                 // What would be split at blanks or expanded is never an argument of STAT.
                 self.set_away(true);
                 commands.push(Command::Cwd(dir.as_bytes()));
                 commands.push(Command::Stat(b"."));
+                commands.extend(enter_base);
             }
+        }
+        if enter_base.is_some() {
+            self.set_away(true);
         }
         let chance = chance()?;
         let closing = (0..CLOSING).map(|n| match chance >> n & 1 {
@@ -68,6 +81,10 @@ impl Session {
                 }
                 Command::Noop => exactly(200, "NOOP", &reply)?,
                 Command::Pwd => exactly(257, "PWD", &reply)?,
+                Command::Cwd(path) if *path == base.as_bytes() => {
+                    single("CWD", &reply)?;
+                    accepted("CWD", reply)?;
+                }
                 _ => {
                     single("CWD", &reply)?;
                     entered = reply.is_completion();
@@ -137,9 +154,9 @@ fn confused(verb: &'static str, reply: &Reply) -> FtpError {
 
 /// A directory with a slash behind it. Without one vsftpd takes the name of a directory that it cannot
 /// read for a pattern and lists the one above, as far as it fits.
-fn inside(dir: &RemotePath) -> Vec<u8> {
+fn inside(base: &RemotePath, dir: &RemotePath) -> Vec<u8> {
     let slash: &[u8] = if dir.is_root() { b"" } else { b"/" };
-    [dir.as_bytes(), slash].concat()
+    [&below(base, dir), slash].concat()
 }
 
 fn is_plain(path: &[u8]) -> bool {

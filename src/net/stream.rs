@@ -128,6 +128,40 @@ impl Stream {
         Ok(())
     }
 
+    /// As [`Stream::write_all`], and each piece that fits into a segment leaves in one, which ends with it: what
+    /// the peer reads at a time ends where a piece ends, as long as it can hold all that is on its way.
+    ///
+    /// # Errors
+    /// As [`Stream::write_all`].
+    pub fn write_pieces<'a>(
+        &mut self,
+        pieces: impl IntoIterator<Item = &'a [u8]>,
+        deadline: &Deadline,
+    ) -> io::Result<()> {
+        for mut piece in pieces {
+            while !piece.is_empty() {
+                // The kernel puts nothing behind the end of such a record.
+                let sent = without_waiting(|| {
+                    SockRef::from(&self.socket)
+                        .send_with_flags(piece, libc::MSG_EOR | libc::MSG_NOSIGNAL)
+                })?;
+                match sent {
+                    Some(count) => piece = &piece[count..],
+                    None => self.wait(Direction::Write, deadline)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes that fit into one segment.
+    pub fn segment(&self) -> usize {
+        // RFC 9293 section 3.7.1: the least that any host takes.
+        const LEAST: usize = 536;
+        let told = SockRef::from(&self.socket).tcp_mss();
+        told.map_or(LEAST, |bytes| bytes as usize)
+    }
+
     /// Waits until bytes can go in `direction`, or the connection has failed.
     ///
     /// # Errors

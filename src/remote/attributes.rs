@@ -124,12 +124,13 @@ impl Remote {
                 None => rest.len() >= WORTH_A_PROBE && lease.probe_pipelining(),
             };
         if together {
-            let mut lost = Ok(());
-            lease.modified_of_many(rest, |time| match self.time_or_none(time) {
-                Ok(time) => known.push(time),
-                Err(e) => lost = Err(e),
-            })?;
-            return lost;
+            // All or none: where replies are fewer than questions, any of them may be another's.
+            let mut told = Vec::with_capacity(rest.len());
+            lease.modified_of_many(rest, |time| told.push(time))?;
+            for time in told {
+                known.push(self.time_or_none(time)?);
+            }
+            return Ok(());
         }
         // After a probe that failed this asks a broken session, and is repeated on another.
         for path in rest {

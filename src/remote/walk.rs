@@ -19,9 +19,16 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The same for the first, which may be the answer of a server that knows no listings by STAT.
 const FIRST_PATIENCE: Duration = Duration::from_secs(2);
 
+/// From so many directories on it pays to enter the one that they share.
+const FEW: usize = 4;
+
+/// So many directories are worth a session of their own, and so many sessions work for one walk.
+const WORTH_A_SESSION: usize = 32;
+const MOST_PARTS: usize = 3;
+
 /// So many batches that told nothing, one after the other, and there are no more; and where none has
 /// told anything yet.
-const USELESS: u8 = 3;
+const USELESS: u8 = 6;
 const FIRST_USELESS: u8 = 2;
 
 impl Remote {
@@ -38,8 +45,13 @@ impl Remote {
     pub fn list_many(&self, dirs: &[RemotePath]) -> Result<Vec<Option<Listing>>, RemoteError> {
         let mut found: Vec<_> = dirs.iter().map(|_| None).collect();
         let entering = !self.profile.lacks(Ability::WalkEntering);
+        let base = if entering && dirs.len() >= FEW {
+            common_base(dirs)
+        } else {
+            RemotePath::root()
+        };
         let fits = |dir: &RemotePath| {
-            Session::fits_a_batch(dir) && (entering || Session::needs_no_entering(dir))
+            Session::fits_a_batch(dir) && (entering || Session::needs_no_entering(&base, dir))
         };
         let (places, asked): (Vec<_>, Vec<_>) = dirs
             .iter()
@@ -50,19 +62,60 @@ impl Remote {
         if asked.is_empty() || !self.lists_many() {
             return Ok(found);
         }
+        let size = asked.len().div_ceil(self.parts(asked.len()));
+        let listings = std::thread::scope(|threads| {
+            let mut parts = asked.chunks(size);
+            let first = parts.next().unwrap_or_default();
+            let others: Vec<_> = parts
+                .map(|part| (part.len(), threads.spawn(|| self.list_part(&base, part))))
+                .collect();
+            let mut listings = self.list_part(&base, first)?;
+            for (count, other) in others {
+                // What another session could not tell is asked one by one.
+                match other.join() {
+                    Ok(Ok(mut part)) => listings.append(&mut part),
+                    _ => listings.extend((0..count).map(|_| None)),
+                }
+            }
+            Ok::<_, RemoteError>(listings)
+        })?;
+        for (place, listing) in places.into_iter().zip(listings) {
+            found[place] = listing;
+        }
+        Ok(found)
+    }
+
+    /// How many sessions share the work, if others leave them; one stays for whoever comes next.
+    fn parts(&self, directories: usize) -> usize {
+        if self.pool.is_contended() || !self.profile.is_proven(Ability::Walk) {
+            return 1;
+        }
+        let counts = self.pool.counts();
+        let free = counts.idle + counts.allowed.saturating_sub(counts.live);
+        let most = free.saturating_sub(1).min(directories / WORTH_A_SESSION);
+        most.clamp(1, MOST_PARTS)
+    }
+
+    /// A batch on one session.
+    fn list_part(
+        &self,
+        base: &RemotePath,
+        dirs: &[RemotePath],
+    ) -> Result<Vec<Option<Listing>>, RemoteError> {
+        let nothing = || dirs.iter().map(|_| None).collect();
         let limit = self.deadline();
         let mut lease = self.lease(Need::Command, limit)?;
         let together = lease.experience().pipelining();
         if !together.unwrap_or_else(|| lease.probe_pipelining()) {
             self.profile.learn_lack(Ability::Walk);
-            return Ok(found);
+            return Ok(nothing());
         }
         let known = self.profile.is_proven(Ability::Walk);
         let patience = if known { PATIENCE } else { FIRST_PATIENCE };
         // Enough is left for the other ways.
         let patience = patience.min(self.timeout / 2);
         lease.set_limit(Some(limit.min(Instant::now() + patience)));
-        match self.walk(&mut lease, &asked) {
+        match self.walk(&mut lease, base, dirs) {
             Ok(listings) => {
                 self.count_progress();
                 if listings.iter().any(Option::is_some) {
@@ -71,31 +124,30 @@ impl Remote {
                     let enough = if known { USELESS } else { FIRST_USELESS };
                     self.profile.walk_was_useless(enough);
                 }
-                for (place, listing) in places.into_iter().zip(listings) {
-                    found[place] = listing;
-                }
+                Ok(listings)
             }
             Err(error) => {
-                log::info!("{} directories at once: {error}; one by one", asked.len());
-                if asked.iter().any(|dir| !Session::needs_no_entering(dir)) {
-                    // The answer to CWD may be a message of many lines.
+                log::info!("{} directories at once: {error}; one by one", dirs.len());
+                if matches!(error, FtpError::Protocol { verb: "CWD", .. }) {
+                    // A message of many lines.
                     self.profile.learn_lack(Ability::WalkEntering);
                 } else {
                     self.profile
                         .walk_was_useless(if known { USELESS } else { 1 });
                 }
+                Ok(nothing())
             }
         }
-        Ok(found)
     }
 
     fn walk(
         &self,
         lease: &mut Lease,
+        base: &RemotePath,
         dirs: &[RemotePath],
     ) -> Result<Vec<Option<Listing>>, FtpError> {
         let fetched = SystemTime::now();
-        let told = lease.list_many(dirs)?;
+        let told = lease.list_many(base, dirs)?;
         let by_facts = self.lists_by_mlsd(lease);
         let mut found = Vec::with_capacity(dirs.len());
         for (dir, told) in dirs.iter().zip(told) {
@@ -116,11 +168,22 @@ impl Remote {
             found.push(believed(dir, parsed, by_facts));
         }
         if by_facts {
-            add_facts(lease, dirs, &mut found)?;
+            add_facts(lease, base, dirs, &mut found)?;
         }
         let listing = |entries| Listing { entries, fetched };
         Ok(found.into_iter().map(|e| e.map(listing)).collect())
     }
+}
+
+/// The directory that all of these are in, at some depth.
+fn common_base(dirs: &[RemotePath]) -> RemotePath {
+    let mut base = dirs.first().and_then(RemotePath::parent);
+    while let Some(dir) = base.as_ref()
+        && !dirs.iter().all(|d| d.starts_with(dir) && d != dir)
+    {
+        base = dir.parent();
+    }
+    base.unwrap_or_else(RemotePath::root)
 }
 
 /// The entries, if every line was understood. Where MLSD is the usual listing they must be such that it
@@ -140,6 +203,7 @@ fn believed(dir: &RemotePath, parsed: ParsedListing, by_facts: bool) -> Option<V
 /// nothing is told, or another kind, is not known.
 fn add_facts(
     lease: &mut Lease,
+    base: &RemotePath,
     dirs: &[RemotePath],
     found: &mut [Option<Vec<Entry>>],
 ) -> Result<(), FtpError> {
@@ -158,7 +222,7 @@ fn add_facts(
     }
     let mut facts = Vec::with_capacity(paths.len());
     let mut names = paths.iter().map(RemotePath::name);
-    lease.facts_of_many(&paths, |line| {
+    lease.facts_of_many(base, &paths, |line| {
         let name = names.next().unwrap_or_default();
         facts.push(line.and_then(|line| entry_of(line, name)));
     })?;

@@ -34,13 +34,22 @@ fn list(
     patience: Option<Duration>,
     told: impl Fn(&str) -> String + Send + 'static,
 ) -> (Result<Vec<Option<String>>, FtpError>, bool) {
+    list_below("/", dirs, patience, told)
+}
+
+fn list_below(
+    base: &str,
+    dirs: &[&str],
+    patience: Option<Duration>,
+    told: impl Fn(&str) -> String + Send + 'static,
+) -> (Result<Vec<Option<String>>, FtpError>, bool) {
     let server = Scripted::start(vec![script(move |c| serve(c, told))]);
     let mut session = open(&server).unwrap();
     session.set_limit(patience.map(|patience| Instant::now() + patience));
     let dirs: Vec<_> = dirs.iter().map(|dir| path(dir)).collect();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     let found = session
-        .list_many(&dirs)
+        .list_many(&path(base), &dirs)
         .map(|told| told.into_iter().map(|t| t.map(text)).collect());
     let usable = session.is_in_step();
     drop(session);
@@ -72,6 +81,20 @@ fn each_directory_has_its_own_answer() {
     );
     assert_eq!(found[2].as_deref(), Some(&*format!("{ITSELF}\r\n")));
     assert_eq!(found[3..], [None, None, None]);
+    assert!(usable);
+}
+
+#[test]
+fn paths_are_short_below_a_directory() {
+    let dirs = ["/base dir/a", "/base dir/b c", "/base dir/-d/e"];
+    let (found, usable) = list_below("/base dir", &dirs, None, |dir| match dir {
+        "a" => listing("in a"),
+        "." => listing("in b c"),
+        "./-d/e" => listing("in e"),
+        _ => "550 no\r\n".into(),
+    });
+    let found = found.unwrap();
+    assert!(found.iter().all(Option::is_some), "{found:?}");
     assert!(usable);
 }
 
@@ -145,7 +168,7 @@ fn what_comes_behind_the_answers_is_suspicious() {
     })]);
     let mut session = open(&server).unwrap();
     // The login has asked PWD once.
-    assert!(session.list_many(&[path("/d")]).is_err());
+    assert!(session.list_many(&path("/"), &[path("/d")]).is_err());
     assert!(!session.is_in_step());
     drop(session);
     server.finish();
@@ -165,9 +188,11 @@ fn many_questions_do_not_block_each_other() {
     let server = Scripted::start(vec![script(|c| {
         c.greet(&[]);
         while let Some(line) = c.command() {
-            let stamp = &line["MDTM /".len()..][..14];
-            let answer = format!("213 {stamp}\r\n");
-            c.send_raw(answer.as_bytes());
+            match line.strip_prefix("MDTM /") {
+                Some(path) => c.send(&format!("213 {}", &path[..14])),
+                // Whether a line feed ends a line. Not here.
+                None => c.send("500 what?"),
+            }
         }
     })]);
     let mut session = open(&server).unwrap();

@@ -125,6 +125,34 @@ fn large_directories_are_left_to_data_connections() {
 }
 
 #[test]
+fn a_large_batch_is_shared_by_several_sessions() {
+    let session = || {
+        serving(&[], |line| {
+            let path = line.strip_prefix("STAT -a ")?.trim_end_matches('/');
+            let dir = path.rsplit('/').next()?;
+            let file = format!("-rw-r--r-- 1 u g 1 Jan 1 2024 in-{dir}");
+            Some(listing(&[&file]))
+        })
+    };
+    let server = Scripted::start((0..4).map(|_| session()).collect());
+    let remote = remote(&server, 4);
+    let first = remote.list_many(&paths(&["/d/x"])).unwrap();
+    assert!(first[0].is_some());
+    let dirs: Vec<_> = (0..200).map(|n| path(&format!("/d/{n}"))).collect();
+    let found = remote.list_many(&dirs).unwrap();
+    for (n, names) in names(&found).into_iter().enumerate() {
+        assert_eq!(names, Some(vec![format!("in-{n}")]));
+    }
+    let lines = server.lines();
+    let stats = lines.iter().filter(|line| line.contains(" STAT "));
+    let sessions: std::collections::BTreeSet<_> =
+        stats.map(|line| line.split(' ').next()).collect();
+    assert_eq!(sessions.len(), 3, "one stays for others");
+    remote.close();
+    server.finish();
+}
+
+#[test]
 fn a_server_that_lists_nothing_so_is_not_asked_for_ever() {
     on(vec![serving(&[], |_| None)], |remote, server| {
         let dirs = paths(&["/a", "/b"]);
@@ -146,15 +174,15 @@ fn what_forges_answers_is_thrown_away_with_its_session() {
             _ => None,
         })
     };
-    on((0..5).map(|_| forging()).collect(), |remote, _| {
+    on((0..8).map(|_| forging()).collect(), |remote, _| {
         let a = paths(&["/a"]);
         assert!(remote.list_many(&a).unwrap()[0].is_some());
-        for _ in 0..3 {
+        for _ in 0..6 {
             assert!(remote.lists_many());
             let found = remote.list_many(&paths(&["/a", "/bad"])).unwrap();
             assert_eq!(names(&found), [None, None]);
         }
-        // Three times in a row: this server has names that make it useless.
+        // So often in a row: this server has names that make it useless.
         assert!(!remote.lists_many());
     });
 }

@@ -292,10 +292,9 @@ impl Conversation {
 fn read_line(control: &mut TcpStream, received: &mut Vec<u8>) -> Option<String> {
     control.set_read_timeout(Some(PATIENCE)).unwrap();
     loop {
-        if let Some(end) = received.iter().position(|b| *b == b'\n') {
-            let line: Vec<u8> = received.drain(..=end).collect();
-            let line = line.strip_suffix(b"\r\n").expect("lines end in CR LF");
-            return Some(String::from_utf8_lossy(line).into_owned());
+        if let Some(end) = received.windows(2).position(|pair| pair == b"\r\n") {
+            let line: Vec<u8> = received.drain(..end + 2).collect();
+            return Some(String::from_utf8_lossy(&line[..end]).into_owned());
         }
         let mut buf = [0; 4096];
         match control.read(&mut buf) {
