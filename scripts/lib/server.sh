@@ -9,7 +9,7 @@
 # Settings, by environment (empty or 0 = off):
 #   FTPFS_LISTEN=ADDRESS          the address that it serves at (default: 127.0.0.1; not embedded, pyftpdlib)
 #   FTPFS_PASSIVE_PORTS=LOW:HIGH  ports for passive data connections (default: any)
-#   FTPFS_MAX_CLIENTS=N           at most N sessions at a time (default: the brand's, at least 30)
+#   FTPFS_MAX_CLIENTS=N           at most N sessions at a time (default: 300 and more, for many mounts at once)
 #   FTPFS_READ_ONLY=1             the user may not change anything (not embedded)
 #   FTPFS_ANONYMOUS=1             anonymous logins are allowed too, read-only (not embedded)
 #   FTPFS_CHROOT=0                the login directory is the served folder, but not the server's "/"
