@@ -175,11 +175,13 @@ impl Shared {
             }
         }
         state.ahead.held = mine.len();
-        state.live -= dead.len();
         drop(state);
         self.changed.notify_all();
         for mut session in dead {
             session.quit();
+            // Its place is free when it has ended: else there would be one too many for a moment.
+            drop(session);
+            self.one_less();
         }
         (!closed).then_some(())
     }
