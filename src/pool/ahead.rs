@@ -141,6 +141,8 @@ impl Shared {
     fn open_probed(&self) -> Result<Session, FtpError> {
         let mut session = Session::open(&self.login, &self.experience)?;
         if self.experience.pipelining().is_none() && !session.probe_pipelining() {
+            // It has one place, and ends before another one takes that.
+            drop(session);
             session = Session::open(&self.login, &self.experience)?;
         }
         session.keep_armed();

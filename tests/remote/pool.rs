@@ -9,7 +9,7 @@ use ftpfs::pool::{Lease, Need, Pool, PoolConfig, PoolError, Reclaim};
 use ftpfs::remote::{ErrorKind, Remote};
 
 use crate::support::poll;
-use crate::support::scripted::{Script, Scripted, script};
+use crate::support::scripted::{Conversation, Script, Scripted, script};
 use crate::{login, path, pool_of, remote};
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -271,6 +271,59 @@ fn a_broken_session_is_not_given_out_again() {
     drop(lease);
     assert_eq!(pool.counts().live, 0);
     assert!(!pool.lease(Need::Command, soon()).unwrap().is_reused());
+    drop(pool);
+    server.finish();
+}
+
+/// Answers all commands alike, but for EPSV, and tells when the connection has ended.
+fn answers_alike(c: &mut Conversation, ended: &AtomicBool) {
+    while let Some(line) = c.line() {
+        match line.split(' ').next().unwrap() {
+            "USER" => c.send("331 x"),
+            "PASS" => c.send("230 x"),
+            "FEAT" => c.send("211 x"),
+            "PWD" => c.send("257 \"/\""),
+            "EPSV" => {}
+            _ => c.send("200 x"),
+        }
+    }
+    ended.store(true, Ordering::SeqCst);
+}
+
+#[test]
+fn the_session_of_a_failed_probe_ends_before_the_next_one_begins() {
+    let probed = Arc::new(AtomicBool::new(false));
+    let (second, third) = (Arc::clone(&probed), Arc::clone(&probed));
+    let server = Scripted::start(vec![
+        script(|c| {
+            c.send("220 ready");
+            answers_alike(c, &AtomicBool::new(false));
+        }),
+        // CWD answered by 200 is not what the probe expects.
+        script(move |c| {
+            c.send("220 ready");
+            answers_alike(c, &second);
+        }),
+        script(move |c| {
+            let ended = || third.load(Ordering::SeqCst);
+            poll::until(Duration::from_secs(3), "the one before has ended", ended);
+            c.send("220 ready");
+            answers_alike(c, &AtomicBool::new(false));
+        }),
+    ]);
+    let config = PoolConfig {
+        ahead: true,
+        ..pool_of(2)
+    };
+    let pool = Pool::new(login(&server), config);
+    drop(pool.lease(Need::Data, soon()).unwrap());
+    poll::until(LIMIT, "EPSV is asked", || server.count("EPSV") > 0);
+    // No data connection is ready, so another session is opened ahead.
+    let held = pool.lease(Need::Data, soon()).unwrap();
+    let sessions = || server.count("USER") == 3;
+    poll::until(LIMIT, "a third login", sessions);
+    assert!(pool.counts().live <= 2);
+    drop(held);
     drop(pool);
     server.finish();
 }
