@@ -339,7 +339,7 @@ class Curl(Wire):
         url, served, local = server.full(), server.full("/sample/"), sample.local
         quiet = ["curl", "-sS", "--fail"]
         sizes = sample.sizes
-        at = server.full("/work/")
+        at = server.full("/place/")
 
         def quotes(*lines):
             return quiet + [word for line in lines for word in ("-Q", line)] + ["-o", os.devnull, "-I", url]
@@ -367,11 +367,11 @@ class Curl(Wire):
                 return quiet + ["-a", "-T", scratch["tail"], at + "big"]
             case "rename":
                 names = range(sizes.changes)
-                return quotes(*(f"{v} /work/{c}{n:03}" for n in names for v, c in (("RNFR", "f"), ("RNTO", "g"))))
+                return quotes(*(f"{v} /place/{c}{n:03}" for n in names for v, c in (("RNFR", "f"), ("RNTO", "g"))))
             case "unlink":
-                return quotes(*(f"DELE /work/f{n:03}" for n in range(sizes.changes)))
+                return quotes(*(f"DELE /place/f{n:03}" for n in range(sizes.changes)))
             case "mkdir":
-                return quotes(*(f"MKD /work/d{n:03}" for n in range(sizes.changes)))
+                return quotes(*(f"MKD /place/d{n:03}" for n in range(sizes.changes)))
         return None
 
 
@@ -391,14 +391,14 @@ class Lftp(Wire):
 
         script = {
             "read": f"get1 -o {scratch['got']} /sample/{scratch['large']}",
-            "write": f"put {local}/{scratch['large']} -o /work/written",
+            "write": f"put {local}/{scratch['large']} -o /place/written",
             "ls": "cd /sample/many; ls",
             "find": f"cd /sample/{scratch['tree']}; find",
             "cat": f"mirror -P4 /sample/small {scratch['got']}",
-            "copy": f"mirror -R -P4 {local}/in /work/in",
-            "rename": each("mv /work/f{n:03} /work/g{n:03}"),
-            "unlink": "rm -f " + " ".join(f"/work/f{n:03}" for n in range(sizes.changes)),
-            "mkdir": "mkdir -f " + " ".join(f"/work/d{n:03}" for n in range(sizes.changes)),
+            "copy": f"mirror -R -P4 {local}/in /place/in",
+            "rename": each("mv /place/f{n:03} /place/g{n:03}"),
+            "unlink": "rm -f " + " ".join(f"/place/f{n:03}" for n in range(sizes.changes)),
+            "mkdir": "mkdir -f " + " ".join(f"/place/d{n:03}" for n in range(sizes.changes)),
         }.get(work)
         if script is None:
             return None

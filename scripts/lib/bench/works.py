@@ -69,12 +69,12 @@ class Round:
     @property
     def work(self):
         """The server's folder for changes, as the client sees it."""
-        return self.client.path / "work"
+        return self.client.path / "place"
 
     @property
     def disk(self):
         """The same on the server's disk."""
-        return self.server.root / "work"
+        return self.server.root / "place"
 
     def do(self, figure, *operation, near=False):
         """Runs ops.py; what it says. `near`: in the namespace of the clients."""
@@ -425,7 +425,7 @@ LOOPBACK_ONLY = ("cpu",)
 
 def prepare(name, server, sample):
     """An empty folder `work` at the server, with what the work changes."""
-    folder = server.root / "work"
+    folder = server.root / "place"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     made = [folder]
