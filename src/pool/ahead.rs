@@ -15,6 +15,9 @@ const PAUSE: Duration = Duration::from_secs(30);
 /// A server that takes longer than this with a data connection is left in peace.
 const MAX_TIME: Duration = Duration::from_secs(10);
 
+/// The system could not wait: it will not be asked again at once.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+
 /// Sessions on their way to a data connection. They are lent to this thread, and given back at once when somebody
 /// waits for one.
 #[derive(Default)]
@@ -222,6 +225,7 @@ fn arm_all(pool: &Weak<Shared>, waker: &Waker) {
         let patience = patience.map(|until| until.saturating_duration_since(Instant::now()));
         if let Err(e) = waker.wait_any(&sources, patience) {
             log::warn!("waiting for data connections: {e}");
+            std::thread::sleep(AFTER_FAILURE);
         }
     }
 }
