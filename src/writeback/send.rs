@@ -49,15 +49,16 @@ impl FileWriter {
         state.resized = true;
     }
 
-    /// Who wanted a new file does not overwrite what somebody else has made since.
-    pub(super) fn check_new(&self, path: &RemotePath) -> Result<(), WriteError> {
+    /// Who wanted a new file does not overwrite what somebody else has made since. `tried`: an upload was begun
+    /// before, and nobody knows how far it came.
+    fn check_new(&self, path: &RemotePath, tried: bool) -> Result<(), WriteError> {
         let seen_free = self.state.lock().seen_free;
         if seen_free.is_none_or(|seen| seen.elapsed() < FREE_FOR) {
             return Ok(());
         }
         match self.context.remote.version(path) {
             // An empty one may be where an attempt of ours ended.
-            Ok(found) if found.size == 0 => Ok(()),
+            Ok(found) if found.size == 0 && tried => Ok(()),
             Ok(_) => Err(WriteError::Conflict),
             Err(error) if error.kind().is_transient() => Err(error.into()),
             // A name that is free, or one that STOR finds fault with.
@@ -121,7 +122,7 @@ impl FileWriter {
             )
         };
         self.give_up(stream);
-        self.check_new(&path)?;
+        self.check_new(&path, stream.begun > 0)?;
         stream.begun += 1;
         let all = self.all_at_once(all)?;
         let all = all.as_deref();

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 
@@ -42,6 +42,11 @@ const TESTS: &[(&str, &[&str], Test)] = &[
         "a_new_file_overwrites_nothing",
         OPTIONS,
         a_new_file_overwrites_nothing,
+    ),
+    (
+        "a_new_file_overwrites_no_empty_one",
+        OPTIONS,
+        a_new_file_overwrites_no_empty_one,
     ),
     (
         "an_edit_overwrites_nothing",
@@ -230,6 +235,23 @@ fn a_new_file_overwrites_nothing(kept: &mut Kept) {
     kept.log_says("closed, and not on the server");
     kept.ground.proxy.come_up();
     keeps_both(kept, "one");
+    assert_eq!(fs::read(kept.copy()).unwrap(), bytes(4, SMALL));
+}
+
+/// A lock file, as others make it.
+fn a_new_file_overwrites_no_empty_one(kept: &mut Kept) {
+    let created = Instant::now();
+    let mut holder = kept.hold(&["create_new one", "small", "wait", "close"]);
+    holder.does(2);
+    fs::write(kept.there("one"), "").unwrap();
+    // So long the look at the creation counts.
+    let is_old = || created.elapsed() > Duration::from_secs(2);
+    poll::until(Duration::from_secs(10), "the look is old", is_old);
+    holder.go_on();
+    kept.log_says("changed on the server");
+    drop(holder);
+    kept.ends(7);
+    assert_eq!(fs::read(kept.there("one")).unwrap(), b"");
     assert_eq!(fs::read(kept.copy()).unwrap(), bytes(4, SMALL));
 }
 
