@@ -1,7 +1,7 @@
 //! The smallest FTP client: what the proxy does is seen here without ftpfs.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use crate::support::server::Server;
@@ -15,8 +15,8 @@ pub(crate) struct Client {
 
 impl Client {
     /// Connects, and nothing else.
-    pub(crate) fn connect(port: u16) -> Client {
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    pub(crate) fn connect(address: SocketAddr) -> Client {
+        let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Client {
             stream: BufReader::new(stream),
@@ -25,8 +25,8 @@ impl Client {
 
     /// Connects and logs in.
     #[track_caller]
-    pub(crate) fn login(port: u16, server: &Server) -> Client {
-        let mut client = Client::connect(port);
+    pub(crate) fn login(address: SocketAddr, server: &Server) -> Client {
+        let mut client = Client::connect(address);
         client.expect("220");
         client.asks(&format!("USER {}", server.user()), "331");
         client.asks(&format!("PASS {}", server.password()), "230");
@@ -88,7 +88,7 @@ impl Client {
     pub(crate) fn epsv(&mut self) -> TcpStream {
         let reply = self.asks("EPSV", "229");
         let port = reply.split('|').nth(3).unwrap().parse().unwrap();
-        data(port)
+        self.data(port)
     }
 
     /// Host and port of the answer to PASV.
@@ -99,6 +99,14 @@ impl Client {
         let numbers: Vec<&str> = numbers.split(',').collect();
         let port = |n: usize| numbers[n].parse::<u16>().unwrap();
         (numbers[..4].join("."), port(4) * 256 + port(5))
+    }
+
+    /// A data connection.
+    pub(crate) fn data(&self, port: u16) -> TcpStream {
+        let host = self.stream.get_ref().peer_addr().unwrap().ip();
+        let data = TcpStream::connect((host, port)).unwrap();
+        data.set_read_timeout(Some(PATIENCE)).unwrap();
+        data
     }
 
     /// What a RETR or LIST gives, how the data ended, and the final reply.
@@ -122,13 +130,6 @@ impl Client {
         drop(data);
         self.line().unwrap()
     }
-}
-
-/// A data connection.
-pub(crate) fn data(port: u16) -> TcpStream {
-    let data = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-    data.set_read_timeout(Some(PATIENCE)).unwrap();
-    data
 }
 
 /// Nothing has come, and nothing comes in a moment.

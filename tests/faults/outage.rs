@@ -84,6 +84,11 @@ pub(crate) fn hard_waits_until_it_is_back(ground: &mut Ground) {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
+    // Else one of the others may hold the directory in the kernel, and nothing ends a wait for that.
+    let wchan = format!("/proc/{}/wchan", impatient.id());
+    poll::until(LIMIT, "it waits for the server", || {
+        fs::read_to_string(&wchan).is_ok_and(|function| function == "request_wait_answer")
+    });
     thread::scope(|scope| {
         let ground = &*ground;
         let working = [Operation::Overwrite, Operation::CatSmall].map(|operation| {

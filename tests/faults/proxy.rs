@@ -9,7 +9,7 @@ use std::time::Duration;
 use libtest_mimic::Trial;
 
 use crate::Site;
-use crate::client::{Client, data, nothing_comes};
+use crate::client::{Client, nothing_comes};
 use crate::support::faulty::{How, Proxy, Verb};
 use crate::support::poll;
 use crate::support::server::Server;
@@ -26,7 +26,7 @@ struct Scene<'a> {
 
 impl Scene<'_> {
     fn login(&self) -> Client {
-        Client::login(self.proxy.port(), self.server)
+        Client::login(self.proxy.address(), self.server)
     }
 
     /// The folder on the server's disk.
@@ -121,8 +121,8 @@ fn everything_goes_through(scene: &Scene<'_>) {
     assert!(reply.starts_with("226"), "{reply}");
     assert!(fs::read(scene.there("new")).unwrap() == content);
     let (host, port) = client.pasv();
-    assert_eq!(host, "127.0.0.1");
-    let mut listing = data(port);
+    assert_eq!(host, scene.proxy.address().ip().to_string());
+    let mut listing = client.data(port);
     client.asks(&format!("NLST {}", scene.path("")), "150");
     let mut text = String::new();
     listing.read_to_string(&mut text).unwrap();
@@ -263,7 +263,7 @@ fn the_nth_connection_is_refused(scene: &Scene<'_>) {
         .once()
         .answer("421 Too many connections.");
     let _first = scene.login();
-    let mut second = Client::connect(scene.proxy.port());
+    let mut second = Client::connect(scene.proxy.address());
     second.expect("421");
     assert_eq!(second.is_ended_by(), ErrorKind::UnexpectedEof);
     let _third = scene.login();
@@ -273,13 +273,13 @@ fn the_nth_connection_is_refused(scene: &Scene<'_>) {
         .on(Verb::Pass)
         .once()
         .answer("530 Too many users.");
-    let mut fourth = Client::connect(scene.proxy.port());
+    let mut fourth = Client::connect(scene.proxy.address());
     fourth.expect("220");
     fourth.asks("USER x", "331");
     fourth.asks("PASS y", "530 Too many users.");
     for how in HOWS {
         scene.proxy.on(Verb::Connect).once().drop_before(how);
-        let mut fifth = Client::connect(scene.proxy.port());
+        let mut fifth = Client::connect(scene.proxy.address());
         assert_eq!(fifth.is_ended_by(), end_of(how));
     }
 }
@@ -448,7 +448,7 @@ fn data_stalls_and_goes_on(scene: &Scene<'_>) {
 
 fn a_black_hole_says_nothing(scene: &Scene<'_>) {
     let fault = scene.proxy.on(Verb::Connect).stall();
-    let mut client = Client::connect(scene.proxy.port());
+    let mut client = Client::connect(scene.proxy.address());
     fault.happens_within(LIMIT);
     client.hears_nothing();
     fault.lift();
@@ -460,7 +460,7 @@ fn everything_freezes_and_goes_on(scene: &Scene<'_>) {
     let mut old = scene.login();
     let mut data = old.epsv();
     scene.proxy.freeze();
-    let mut new = Client::connect(scene.proxy.port());
+    let mut new = Client::connect(scene.proxy.address());
     old.send(&format!("RETR {}", scene.path("file")));
     new.hears_nothing();
     old.hears_nothing();
@@ -533,7 +533,7 @@ fn foreign_addresses_are_named(scene: &Scene<'_>) {
     client.asks("EPSV", "500");
     let (host, port) = client.pasv();
     assert_eq!(host, "192.0.2.1");
-    let mut data = data(port);
+    let mut data = client.data(port);
     client.asks("LIST", "150");
     data.read_to_end(&mut Vec::new()).unwrap();
     client.expect("226");
@@ -543,7 +543,7 @@ fn the_server_goes_down_and_comes_back(scene: &Scene<'_>) {
     let mut client = scene.login();
     assert_eq!(scene.proxy.go_down(), 1);
     assert_eq!(client.is_ended_by(), ErrorKind::ConnectionReset);
-    let refused = std::net::TcpStream::connect(("127.0.0.1", scene.proxy.port()));
+    let refused = std::net::TcpStream::connect(scene.proxy.address());
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::ConnectionRefused);
     scene.proxy.come_up();
     scene.login();
@@ -563,7 +563,7 @@ fn chance_repeats_itself(scene: &Scene<'_>) {
         scene.proxy.random_faults(seed, 0.3);
         let heard: Vec<bool> = (0..30)
             .map(|_| {
-                let mut client = Client::connect(scene.proxy.port());
+                let mut client = Client::connect(scene.proxy.address());
                 client.line().is_ok_and(|line| line.starts_with("220"))
             })
             .collect();
@@ -583,11 +583,13 @@ fn chance_repeats_itself(scene: &Scene<'_>) {
 /// The harness would see a proxy whose drop never ends.
 fn nothing_that_hangs_outlives_the_handle(scene: &Scene<'_>) {
     let proxy = Proxy::start(scene.server.port());
-    let port = proxy.port();
+    let address = proxy.address();
     proxy.on(Verb::Mkd).stall();
     proxy.on(Verb::Pwd).answer_endlessly(b"x");
     proxy.on(Verb::Listing).stall_data_after(0);
-    let mut clients: Vec<Client> = (0..4).map(|_| Client::login(port, scene.server)).collect();
+    let mut clients: Vec<Client> = (0..4)
+        .map(|_| Client::login(address, scene.server))
+        .collect();
     clients[0].send("MKD x");
     clients[1].send("PWD");
     let _data = clients[2].epsv();
@@ -596,5 +598,5 @@ fn nothing_that_hangs_outlives_the_handle(scene: &Scene<'_>) {
     drop(proxy);
     clients[0].is_ended_by();
     clients[3].is_ended_by();
-    assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
+    assert!(std::net::TcpStream::connect(address).is_err());
 }

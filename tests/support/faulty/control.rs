@@ -1,10 +1,10 @@
 //! A control connection: commands one way, replies the other, each looked at on its way.
 
 use std::collections::VecDeque;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::event::PollFlags;
 
@@ -12,9 +12,7 @@ use super::Shared;
 use super::data::Channel;
 use super::lines::{passive_port, reply_length, split};
 use super::rule::{Action, Rule, moves_data};
-use super::wire::{End, How, ROOM};
-
-const CONNECT: Duration = Duration::from_secs(5);
+use super::wire::{End, How, ROOM, connect};
 
 /// Longer lines and replies are not looked at any more: the connection ends.
 const MAX: usize = 1 << 20;
@@ -44,6 +42,8 @@ struct Held {
 /// One control connection.
 pub(super) struct Conversation {
     number: usize,
+    /// Where the client came to.
+    own: IpAddr,
     client: End,
     /// None until the greeting is asked for, and when the server is not to see this client.
     server: Option<End>,
@@ -71,8 +71,10 @@ impl Conversation {
         rules: Vec<Arc<Rule>>,
         shared: &Shared,
     ) -> std::io::Result<Self> {
+        let own = client.local_addr()?.ip();
         let mut conversation = Self {
             number,
+            own,
             client: End::new(client)?,
             server: None,
             address,
@@ -261,7 +263,7 @@ impl Conversation {
         }
         if instead.is_none() {
             if name.is_empty() {
-                match TcpStream::connect_timeout(&self.address, CONNECT).and_then(End::new) {
+                match connect(self.own, self.address).and_then(End::new) {
                     Ok(server) => self.server = Some(server),
                     Err(_) => self.over = Some(How::Rst),
                 }
@@ -390,7 +392,7 @@ impl Conversation {
         let Some(port) = passive_port(&text) else {
             return;
         };
-        let Ok(channel) = Channel::listen(port) else {
+        let Ok(channel) = Channel::listen(self.own, port) else {
             self.over = Some(How::Rst);
             return;
         };
@@ -403,7 +405,10 @@ impl Conversation {
             *reply = format!("229 Entering Extended Passive Mode (|||{own}|)\r\n").into_bytes();
             return;
         }
-        let mut host = [127, 0, 0, 1];
+        let IpAddr::V4(own_host) = self.own else {
+            return;
+        };
+        let mut host = own_host.octets();
         for rule in rules {
             if let Action::ForeignAddress(foreign) = rule.action {
                 self.happens(rule, shared);

@@ -1,17 +1,15 @@
 //! A data connection: made when the client comes, relayed, and cut, held or forged as rules say.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::event::PollFlags;
 
 use super::rule::{Action, Rule};
-use super::wire::{End, How, ROOM};
-
-const CONNECT: Duration = Duration::from_secs(5);
+use super::wire::{End, How, ROOM, connect};
 
 /// From one end to the other.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,6 +27,7 @@ enum Phase {
 /// One data connection.
 pub(super) struct Channel {
     phase: Phase,
+    own: IpAddr,
     server: SocketAddr,
     plan: Vec<Arc<Rule>>,
     /// Bytes that went through: up, down.
@@ -41,12 +40,13 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    /// Listens for the client; `port` is where the server does.
-    pub(super) fn listen(port: u16) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    /// Listens at `own` for the client; `port` is where the server does.
+    pub(super) fn listen(own: IpAddr, port: u16) -> io::Result<Self> {
+        let listener = TcpListener::bind((own, 0))?;
         listener.set_nonblocking(true)?;
         Ok(Self {
             phase: Phase::Waiting(listener),
+            own,
             server: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             plan: Vec::new(),
             moved: [0; 2],
@@ -126,7 +126,7 @@ impl Channel {
         let Ok((client, _)) = listener.accept() else {
             return false;
         };
-        let ends = TcpStream::connect_timeout(&self.server, CONNECT)
+        let ends = connect(self.own, self.server)
             .and_then(|server| Ok((End::new(client)?, End::new(server)?)));
         self.phase = match ends {
             Ok((client, server)) => Phase::Relaying { client, server },

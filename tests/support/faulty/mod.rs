@@ -6,7 +6,7 @@
 //! ```ignore
 //! let proxy = Proxy::start(server.port());
 //! let cut = proxy.on(Verb::Stor).once().cut_data_after(1000, How::Rst);
-//! // … use `proxy.port()` …
+//! // … use `proxy.address()` …
 //! assert_eq!(cut.hits(), 1);
 //! proxy.heal();
 //! ```
@@ -30,6 +30,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -127,6 +128,15 @@ impl Shared {
     }
 }
 
+/// An address on loopback that no other proxy of this process has, nor, very likely, one of another process.
+fn own_host() -> Ipv4Addr {
+    static COUNT: AtomicU16 = AtomicU16::new(0);
+    let [high, low] = COUNT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    // 127.0.x.y is left to the servers.
+    let process = std::process::id() % 200 + 1;
+    Ipv4Addr::new(127, u8::try_from(process).unwrap(), high, low)
+}
+
 /// A running proxy.
 pub struct Proxy {
     address: SocketAddr,
@@ -135,12 +145,13 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// In front of the server at `port` of 127.0.0.1.
+    /// In front of the server at `port` of 127.0.0.1, at an address of its own: ports that the connections of one
+    /// proxy leave in TIME_WAIT are free for all others.
     pub fn start(port: u16) -> Proxy {
         // Keeps the port ours while the door is closed: nobody else may get it meanwhile.
         let place = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         place.set_reuse_address(true).unwrap();
-        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let any = SocketAddr::from((own_host(), 0));
         place.bind(&any.into()).unwrap();
         let address = place.local_addr().unwrap().as_socket().unwrap();
         let listener = TcpListener::bind(address).unwrap();
@@ -165,9 +176,9 @@ impl Proxy {
         }
     }
 
-    /// The port on 127.0.0.1 that clients connect to.
-    pub fn port(&self) -> u16 {
-        self.address.port()
+    /// What clients connect to.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// `url`, an address of the server, with the port of the proxy.
@@ -176,7 +187,7 @@ impl Proxy {
             .rsplit_once("127.0.0.1:")
             .expect("an address on loopback");
         let path = rest.trim_start_matches(|c: char| c.is_ascii_digit());
-        format!("{front}127.0.0.1:{}{path}", self.port())
+        format!("{front}{}{path}", self.address)
     }
 
     /// Begins a rule: always, until lifted, unless the next words limit it.

@@ -1,11 +1,11 @@
 //! One end of a relayed connection: a socket that never blocks, and what is still to be sent to it.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 /// How a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,16 @@ pub enum How {
 
 /// Bytes that wait for one end before no more are read from the other.
 pub(super) const ROOM: usize = 64 << 10;
+
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// A connection from an address of ours.
+pub(super) fn connect(own: IpAddr, server: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(server), Type::STREAM, None)?;
+    socket.bind(&SocketAddr::new(own, 0).into())?;
+    socket.connect_timeout(&server.into(), CONNECT)?;
+    Ok(socket.into())
+}
 
 pub(super) struct End {
     stream: TcpStream,
