@@ -69,13 +69,14 @@ impl Moves {
                 return Err(FsError::Errno(libc::ETIMEDOUT));
             }
         }
-        let ended = usize::try_from(state.count - moment).unwrap_or(usize::MAX);
-        let mut since = state.recent.iter().rev().take(ended);
-        Ok(ended > state.recent.len() || since.any(|to| to == path))
+        Ok(state.has_ended_since(moment, path))
     }
-}
 
-impl Moves {
+    /// Whether `path` has become another file since `moment`, whatever is under way. Does not wait.
+    pub(super) fn ended_since(&self, moment: u64, path: &RemotePath) -> bool {
+        self.state.lock().has_ended_since(moment, path)
+    }
+
     /// Whether `path`, or a directory above it, has become another file since `moment`, or is about to. Does not
     /// wait.
     pub(super) fn touched_since(&self, moment: u64, path: &RemotePath) -> bool {
@@ -86,6 +87,14 @@ impl Moves {
             .iter()
             .chain(state.recent.iter().rev().take(ended));
         ended > state.recent.len() || touched.any(|moved| path.starts_with(moved))
+    }
+}
+
+impl State {
+    fn has_ended_since(&self, moment: u64, path: &RemotePath) -> bool {
+        let ended = usize::try_from(self.count - moment).unwrap_or(usize::MAX);
+        let mut since = self.recent.iter().rev().take(ended);
+        ended > self.recent.len() || since.any(|to| to == path)
     }
 }
 

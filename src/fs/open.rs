@@ -105,14 +105,16 @@ impl FtpFs {
         if self.changed_since(began, &path)? {
             return Ok(None);
         }
-        if self.is_another_file(ino, version) {
+        // A commit of ours may end at any time; its end is known before its writer goes.
+        let overtaken = || self.moves.ended_since(began, &path);
+        if self.is_another_file(ino, version, overtaken) {
             // Who has the old content open keeps the old number, whose pages are of the old content. The
             // kernel answers this error by a look-up, which finds the new file, and opens that.
             self.listed_as(&path, &found, version);
             self.inodes.lock().detach(ino);
             return Err(FsError::Errno(libc::ESTALE));
         }
-        let (file, keep) = self.opened_file(ino, &path, &found, version);
+        let (file, keep) = self.opened_file(ino, &path, &found, version, overtaken);
         if let (Some(version), Some(content)) = (version, content) {
             file.offer(version, content);
         }
@@ -339,8 +341,13 @@ impl FtpFs {
     }
 
     /// Whether somebody else has changed a file that is open here. A change to the same size within the same
-    /// second is one that FTP does not tell.
-    fn is_another_file(&self, ino: u64, version: Option<FileVersion>) -> bool {
+    /// second is one that FTP does not tell. What was `overtaken` by a commit of ours tells nothing.
+    fn is_another_file(
+        &self,
+        ino: u64,
+        version: Option<FileVersion>,
+        overtaken: impl Fn() -> bool,
+    ) -> bool {
         let Some(file) = self.open_file(ino) else {
             return false;
         };
@@ -349,7 +356,8 @@ impl FtpFs {
             (Some(before), Some(now)) => before.agrees_with(now),
             _ => true,
         };
-        let another = !same && state.handles > 0 && state.writer.is_none();
+        let unwritten = state.handles > 0 && state.writer.is_none();
+        let another = !same && unwritten && !overtaken();
         state.nameless |= another;
         another
     }
@@ -379,13 +387,15 @@ impl FtpFs {
         entry
     }
 
-    /// The open file with this version as its present one, and whether the kernel may keep its pages.
+    /// The open file with this version as its present one, unless that was `overtaken` by a commit of ours, and
+    /// whether the kernel may keep its pages.
     fn opened_file(
         &self,
         ino: u64,
         path: &RemotePath,
         found: &Remembered,
         version: Option<FileVersion>,
+        overtaken: impl Fn() -> bool,
     ) -> (Arc<OpenFile>, bool) {
         let entry = self.listed_as(path, found, version);
         let file = self.file_of(ino, |ino| OpenFile::new(ino, entry.clone(), version));
@@ -395,7 +405,7 @@ impl FtpFs {
             _ => false,
         };
         let mut keep = true;
-        if state.writer.is_none() {
+        if state.writer.is_none() && !overtaken() {
             if changed {
                 state.entry = entry;
                 state.version = version;
