@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::idle::Idle;
 use super::queue::Place;
 use super::{Shared, State};
-use crate::ftp::{FtpError, Readiness, Session};
+use crate::ftp::{FtpError, Session};
 use crate::net::{Waker, boottime};
 
 /// After a session could not be opened ahead, so long none is tried.
@@ -51,9 +51,15 @@ impl Ahead {
 }
 
 impl State {
+    /// Whether somebody waits whom no unused session is left for.
+    fn has_more_wishes_than_sessions(&self) -> bool {
+        self.queue.len() > self.idle.len()
+    }
+
     /// Takes a session that came back: it is prepared for the next transfer if it is to be, and somebody can.
     pub(super) fn keep(&mut self, session: Session) {
-        if session.wants_arming() && self.ahead.waker.is_some() && self.queue.is_empty() {
+        let may_wait = !self.has_more_wishes_than_sessions();
+        if session.wants_arming() && self.ahead.waker.is_some() && may_wait {
             self.ahead.given.push(session);
             self.ahead.wake();
         } else {
@@ -160,10 +166,10 @@ impl Shared {
         let given = std::mem::take(&mut state.ahead.given);
         mine.extend(given.into_iter().map(|session| Lent {
             session,
-            done: false,
+            stage: Stage::Taken,
             until: now + MAX_TIME,
         }));
-        let wanted = !state.queue.is_empty();
+        let wanted = state.has_more_wishes_than_sessions();
         let closed = state.closed;
         for mut lent in std::mem::take(mine) {
             if now >= lent.until {
@@ -171,7 +177,7 @@ impl Shared {
             }
             if !lent.session.is_in_step() || closed {
                 dead.push(lent.session);
-            } else if lent.done || wanted {
+            } else if lent.stage == Stage::Done || wanted {
                 let since = boottime();
                 let session = lent.session;
                 state.idle.push(Idle { session, since });
@@ -194,9 +200,17 @@ impl Shared {
 
 struct Lent {
     session: Session,
-    /// Nothing is left to be done.
-    done: bool,
+    stage: Stage,
     until: Instant,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Not looked at yet: what it awaits may have come, with the reply to another command.
+    Taken,
+    Waiting,
+    /// Nothing is left to be done.
+    Done,
 }
 
 fn arm_all(pool: &Weak<Shared>, waker: &Waker) {
@@ -204,17 +218,17 @@ fn arm_all(pool: &Weak<Shared>, waker: &Waker) {
     loop {
         let Some(shared) = pool.upgrade() else { return };
         for lent in &mut mine {
-            lent.done = lent.session.arm();
+            lent.stage = if lent.session.arm() {
+                Stage::Done
+            } else {
+                Stage::Waiting
+            };
         }
         if shared.exchange(&mut mine).is_none() {
             return;
         }
         drop(shared);
-        // What was taken just now has not been asked yet.
-        let fresh = mine
-            .iter()
-            .any(|lent| lent.session.readiness() == Readiness::Bare);
-        if fresh {
+        if mine.iter().any(|lent| lent.stage == Stage::Taken) {
             continue;
         }
         let sources: Vec<_> = mine

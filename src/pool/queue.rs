@@ -90,9 +90,6 @@ impl Shared {
         let turn = self.take_ticket(first_in_line);
         let mut ask_again = began;
         let mut state = self.state.lock();
-        if state.idle.is_empty() {
-            state.ahead.wake();
-        }
         loop {
             if state.closed {
                 return Err(PoolError::Closed);
@@ -132,6 +129,7 @@ impl Shared {
                 ask_again = now + RECLAIM_AGAIN;
                 MutexGuard::unlocked(&mut state, || self.reclaim());
             } else {
+                state.ahead.wake();
                 self.changed.wait_until(&mut state, deadline.min(ask_again));
             }
         }
