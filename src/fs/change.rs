@@ -35,10 +35,12 @@ impl FtpFs {
     pub fn mkdir(&self, parent: u64, name: &[u8], mode: u32) -> Result<Looked, FsError> {
         self.may_change()?;
         let path = self.new_path(parent, name)?;
-        let made = self.remote.make_directory(&path);
-        made.map_err(|error| self.explain(error, &path, Asked::MakeDirectory))?;
+        let wanted = low_bits(mode);
+        let given = u16::try_from(self.new_directory_mode.load(Ordering::Relaxed)).ok();
+        let made = self.remote.make_directory_as(&path, wanted, given);
+        let set = made.map_err(|error| self.explain(error, &path, Asked::MakeDirectory))?;
         let mut entry = new_entry(name, EntryKind::Directory);
-        entry.mode = self.settle_directory_mode(&path, low_bits(mode));
+        entry.mode = set.or_else(|| self.settle_directory_mode(&path, wanted));
         self.listings.put_empty(&path);
         Ok(self.made(parent, &path, &entry))
     }

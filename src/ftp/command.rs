@@ -69,6 +69,8 @@ pub(super) enum Command<'a> {
     Rnto(&'a [u8]),
     /// Permission bits, the old way (vsftpd, ProFTPD, Pure-FTPd, pyftpdlib, inetutils).
     SiteChmod(u16, &'a [u8]),
+    /// Permission bits that new names do not get; without them, which these are (vsftpd, inetutils).
+    SiteUmask(Option<u16>),
     /// Permission bits as a fact (draft-somers-ftp-mfxx; ProFTPD).
     MffMode(u16, &'a [u8]),
     /// The time (draft-somers-ftp-mfxx; ProFTPD, Pure-FTPd, pyftpdlib).
@@ -119,6 +121,8 @@ impl Command<'_> {
             Self::Rnfr(path) => ("RNFR", plain, path),
             Self::Rnto(path) => ("RNTO", plain, path),
             Self::SiteChmod(mode, path) => ("SITE CHMOD", format!("{mode:04o} "), path),
+            Self::SiteUmask(None) => ("SITE UMASK", plain, b""),
+            Self::SiteUmask(Some(mask)) => ("SITE UMASK", format!("{mask:03o}"), b""),
             Self::MffMode(mode, path) => ("MFF", format!("UNIX.mode={mode:04o}; "), path),
             Self::Mfmt(stamp, path) => ("MFMT", format!("{stamp} "), path),
             Self::MdtmSet(stamp, path) => ("MDTM", format!("{stamp} "), path),
@@ -212,6 +216,12 @@ mod tests {
                 Command::SiteChmod(0o640, b"/a"),
                 "SITE CHMOD 0640 /a\r\n",
                 "SITE CHMOD 0640 /a",
+            ),
+            (Command::SiteUmask(None), "SITE UMASK\r\n", "SITE UMASK"),
+            (
+                Command::SiteUmask(Some(0o22)),
+                "SITE UMASK 022\r\n",
+                "SITE UMASK 022",
             ),
             (
                 Command::MffMode(0o4755, b"/a"),

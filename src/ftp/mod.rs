@@ -13,6 +13,7 @@ mod experience;
 mod login;
 mod stamp;
 mod session;
+mod umask;
 mod argument;
 mod batch;
 mod walk;

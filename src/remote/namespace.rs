@@ -31,6 +31,80 @@ impl Remote {
         })
     }
 
+    /// As [`Remote::make_directory`], for one that is to have the mode `wanted`; `given` is the mode that the server
+    /// gives to new ones, if that is known. Returns the mode that it has, if it is `wanted` for sure: on servers that
+    /// change their umask for it. Else the caller sees to it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn make_directory_as(
+        &self,
+        path: &RemotePath,
+        wanted: u16,
+        given: Option<u16>,
+    ) -> Result<Option<u16>, RemoteError> {
+        // Bits are only added: a default ACL of the parent would let through what a umask has to take away.
+        let adds = |given: &u16| wanted != *given && wanted & given == *given && wanted <= 0o777;
+        let lacks = self.profile.lacks(Ability::Umask);
+        let Some(given) = given.filter(|given| adds(given) && !lacks) else {
+            return self.make_directory(path).map(|()| None);
+        };
+        let mut masked = None;
+        self.repeat("MKD", |mut lease, attempt| {
+            masked = None;
+            let made = match self.umask(&mut lease, given)? {
+                Some(own) => lease
+                    .make_directory_masked(path, 0o777 & !wanted, own)
+                    .map(|accepted| masked = Some(accepted)),
+                None => lease.make_directory(path),
+            };
+            match made {
+                // The attempt whose answer was lost has done it.
+                Err(FtpError::Refused { .. }) if attempt.unsure && lease.enter(path).is_ok() => {
+                    Ok(())
+                }
+                other => other,
+            }
+        })?;
+        match masked {
+            None => return Ok(None),
+            Some(true) if self.profile.is_proven(Ability::Umask) => return Ok(Some(wanted)),
+            Some(true) => match self.entry(path).map(|entry| entry.mode) {
+                Ok(mode) if mode == Some(wanted) => {
+                    self.profile.learn_proven(Ability::Umask);
+                    return Ok(mode);
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    log::debug!("{path}: its mode is unknown: {error}");
+                    return Ok(None);
+                }
+            },
+            Some(false) => {}
+        }
+        self.profile.learn_lack(Ability::Umask);
+        Ok(None)
+    }
+
+    /// The umask that a session has and has to keep, if it can be another one for a moment. It is known to be one that
+    /// makes directories as the server makes them.
+    fn umask(&self, lease: &mut Lease, given: u16) -> Result<Option<u16>, FtpError> {
+        if lease.experience().pipelining() != Some(true) {
+            return Ok(None);
+        }
+        if let Some(own) = self.profile.umask.get() {
+            return Ok(Some(*own));
+        }
+        match lease.umask() {
+            Ok(own) if 0o777 & !own == given => Ok(Some(*self.profile.umask.get_or_init(|| own))),
+            Ok(_) | Err(FtpError::Refused { .. } | FtpError::Protocol { .. }) => {
+                self.profile.learn_lack(Ability::Umask);
+                Ok(None)
+            }
+            Err(lost) => Err(lost),
+        }
+    }
+
     /// Deletes a file (DELE). The caller knows that it is no directory: some servers would remove it.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //!
 //! Only behaviour counts here, never the brand: administrators change greetings.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,8 @@ pub(super) enum Ability {
     Mfmt,
     MdtmSet,
     Chmod,
+    /// SITE UMASK, and that what is made then has a mode of that.
+    Umask,
     Mff,
     Symlink,
     Avbl,
@@ -53,6 +56,8 @@ pub(super) struct ServerProfile {
     refused_times: AtomicU8,
     useless_walks: AtomicU8,
     zone: Mutex<Zone>,
+    /// The sessions' own, where SITE UMASK tells it.
+    pub(super) umask: OnceLock<u16>,
     pub(super) unparsed: Throttle,
 }
 
