@@ -1,6 +1,7 @@
 //! Reading, writing and committing open files.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::open_file::{Handle, OpenFile, exact};
 use super::{FsError, FtpFs, ReadDone, Wait};
@@ -224,7 +225,7 @@ impl FtpFs {
     pub(super) fn after_commit(&self, file: &OpenFile, committed: &Committed) {
         let (entry, nameless) = {
             let mut state = file.state.lock();
-            state.version = Some(committed.version);
+            (state.version, state.seen) = (Some(committed.version), Some(Instant::now()));
             state.entry.size = Some(committed.version.size);
             state.entry.modified = Some(exact(committed.shown));
             state.entry.mode = committed.mode.or(state.entry.mode);

@@ -1,7 +1,7 @@
 //! Opening, creating and releasing files.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fuser::FopenFlags;
 
@@ -244,7 +244,7 @@ impl FtpFs {
         };
         self.supersede(path);
         let context = Arc::clone(&self.writing);
-        let writer = FileWriter::edit(context, path.clone(), base, found.entry.mode)?;
+        let writer = FileWriter::edit(context, path.clone(), base, None, found.entry.mode)?;
         writer.truncate(0)?;
         if self.writes_back() {
             writer.begin_later(false);
@@ -406,6 +406,7 @@ impl FtpFs {
         };
         let mut keep = true;
         if state.writer.is_none() && !overtaken() {
+            state.seen = version.map(|_| Instant::now());
             if changed {
                 state.entry = entry;
                 state.version = version;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use parking_lot::Mutex;
 
@@ -55,6 +55,8 @@ pub(super) struct OpenState {
     pub(super) entry: Entry,
     /// What the server had at the open or after our last commit; `None` if it does not tell sizes.
     pub(super) version: Option<FileVersion>,
+    /// When the server said so.
+    pub(super) seen: Option<Instant>,
     pub(super) handles: u32,
     pub(super) writable: u32,
     pub(super) reader: Option<Arc<FileReader>>,
@@ -143,6 +145,7 @@ impl OpenFile {
         let state = OpenState {
             entry,
             version,
+            seen: None,
             handles: 0,
             writable: 0,
             reader: None,

@@ -259,7 +259,8 @@ impl FtpFs {
             return Err(FsError::Errno(libc::ESTALE));
         };
         let context = Arc::clone(&self.writing);
-        let writer = FileWriter::edit(context, path.clone(), version, state.entry.mode)?;
+        let (seen, mode) = (state.seen, state.entry.mode);
+        let writer = FileWriter::edit(context, path.clone(), version, seen, mode)?;
         state.writer = Some(Arc::clone(&writer));
         state.epoch += 1;
         let reader = state.reader.take();

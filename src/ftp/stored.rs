@@ -132,7 +132,29 @@ impl Behind {
 }
 
 impl<S: DerefMut<Target = Session>> Transfer<S> {
-    /// What SIZE and MDTM said of the file of [`Transfer::retrieve_checked`]; `None` if they were not asked.
+    /// As [`Transfer::store`]; SIZE and MDTM go out in the same segment before it, on servers known to answer such
+    /// ([`Transfer::take_version`]). [`Transfer::finish`] without a byte leaves the file as it is, where an offset is
+    /// one into it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn store_checked(mut session: S, path: &RemotePath, offset: u64) -> Result<Self, FtpError> {
+        let path = session.argument(path, |p| Command::Stor(p))?;
+        let with = With::Check(&path);
+        Self::begin(session, Command::Stor(&path), offset, true, with)
+    }
+
+    /// The same for [`Transfer::append`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn append_checked(mut session: S, path: &RemotePath) -> Result<Self, FtpError> {
+        let path = session.argument(path, |p| Command::Appe(p))?;
+        let with = With::Check(&path);
+        Self::begin(session, Command::Appe(&path), 0, true, with)
+    }
+
+    /// What SIZE and MDTM said of the file of a checked transfer; `None` if they were not asked.
     pub fn take_version(&mut self) -> Option<VersionReplies> {
         let (size, modified) = self.told.take()?;
         Some((

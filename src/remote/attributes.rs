@@ -67,6 +67,19 @@ impl Remote {
         Ok(FileVersion { size, modified })
     }
 
+    /// Whether the file is what was expected; one of unknown size is believed to be.
+    pub(super) fn is_still(
+        &self,
+        found: Result<FileVersion, FtpError>,
+        expected: FileVersion,
+    ) -> Result<bool, FtpError> {
+        match found {
+            Ok(found) => Ok(found.agrees_with(expected)),
+            Err(e) if self.learn_if_unknown(Ability::Size, &e) => Ok(true),
+            Err(e) => Err(e),
+        }
+    }
+
     /// What an answer to MDTM tells, if it was asked.
     pub(super) fn told_time(
         &self,

@@ -1,7 +1,7 @@
 //! Whether the server changes a file in place: tried on a file of our own, never believed.
 
 use super::profile::Ability;
-use super::{Remote, RemoteError};
+use super::{Remote, RemoteError, settle};
 use crate::ftp::{FtpError, RemotePath, Transfer};
 
 /// What is stored first, and what it has to be after two bytes were stored at offset 2.
@@ -12,20 +12,18 @@ const AFTER: &[u8] = b"01ab4567";
 impl Remote {
     /// Whether REST and STOR change the middle of a file and leave what lies behind: some servers cut
     /// the file there (Pure-FTPd, FileZilla Server), fill the front with zeros (ftp-srv, uftpd)
-    /// or refuse (ProFTPD as shipped). Learned once, on the file `scratch`, which is
-    /// made and deleted again. A failure on the way is no answer and learns nothing.
-    pub fn patches_in_place(&self, scratch: &RemotePath) -> bool {
+    /// or refuse (ProFTPD as shipped). `None` as long as nobody has tried.
+    pub fn patches_in_place(&self) -> Option<bool> {
         if self.profile.lacks(Ability::Patch) {
-            return false;
+            return Some(false);
         }
-        if self.profile.is_proven(Ability::Patch) {
-            return true;
-        }
-        let outcome = self.try_patch(scratch);
-        if let Err(error) = self.remove_file(scratch) {
-            log::debug!("{scratch}: {error}");
-        }
-        match outcome {
+        self.profile.is_proven(Ability::Patch).then_some(true)
+    }
+
+    /// Finds that out on the file `scratch`, which is made, and left to the caller to be removed. A failure on the way
+    /// is no answer and learns nothing.
+    pub fn try_patching(&self, scratch: &RemotePath) -> bool {
+        match self.try_patch(scratch) {
             Ok(true) => self.profile.learn_proven(Ability::Patch),
             Ok(false) => self.profile.learn_lack(Ability::Patch),
             Err(error) => log::debug!("whether the server patches in place is unknown: {error}"),
@@ -40,18 +38,25 @@ impl Remote {
             Err(error) if error.kind().is_server_down() => return Err(error),
             Err(_) => return Ok(false),
         }
-        Ok(self.fetch_small(scratch)? == AFTER)
+        self.holds_after(scratch)
     }
 
     fn store_at(&self, path: &RemotePath, offset: u64, bytes: &[u8]) -> Result<(), RemoteError> {
         self.repeat("STOR", |lease, _| {
-            let mut transfer = Transfer::store(lease, path, offset)?;
-            transfer.write_all(bytes)?;
+            let all_at_once = offset == 0 && self.takes_all_at_once(bytes.len() as u64);
+            let transfer = if all_at_once {
+                Transfer::store_all(lease, path, bytes)?
+            } else {
+                let mut transfer = Transfer::store(lease, path, offset)?;
+                transfer.write_all(bytes)?;
+                transfer
+            };
             transfer.finish(self.timeout).map(|_| ())
         })
     }
 
-    fn fetch_small(&self, path: &RemotePath) -> Result<Vec<u8>, RemoteError> {
+    /// Whether the file is what it has to be. If not, only the server's final word makes that an answer.
+    fn holds_after(&self, path: &RemotePath) -> Result<bool, RemoteError> {
         self.repeat("RETR", |lease, _| {
             let mut transfer = Transfer::retrieve(lease, path, 0)?;
             let mut bytes = Vec::new();
@@ -68,7 +73,12 @@ impl Remote {
                     n => bytes.extend_from_slice(&buf[..n]),
                 }
             }
-            transfer.finish(self.timeout).map(|_| bytes)
+            if bytes == AFTER {
+                transfer.prepare_next();
+                settle::in_background(transfer.abandon(), ());
+                return Ok(true);
+            }
+            transfer.finish(self.timeout).map(|_| false)
         })
     }
 }

@@ -100,6 +100,21 @@ impl Upload {
         Self::open_in(remote.upload_slot()?, remote, path, mode)
     }
 
+    /// As [`Upload::open`], if the file still is what was expected: SIZE and MDTM go out in the same segment where
+    /// the server allows it. One that has changed gets no byte. One that is gone meanwhile comes back empty there, so
+    /// it is to have been seen a moment ago.
+    ///
+    /// # Errors
+    /// As there, and `Changed`; a refusal of SIZE.
+    pub fn open_checked(
+        remote: &Arc<Remote>,
+        path: &RemotePath,
+        mode: UploadMode,
+        expected: FileVersion,
+    ) -> Result<Self, RemoteError> {
+        Self::begun(remote.upload_slot()?, remote, path, mode, Some(expected))
+    }
+
     /// Sends the command and waits for the server's 1xx, so that a refusal is known here. An upload to
     /// the same path that was given up is waited for until the server has ended it. Before
     /// any byte is sent a lost or stale session is replaced and the command repeated.
@@ -111,6 +126,16 @@ impl Upload {
         remote: &Arc<Remote>,
         path: &RemotePath,
         mode: UploadMode,
+    ) -> Result<Self, RemoteError> {
+        Self::begun(slot, remote, path, mode, None)
+    }
+
+    fn begun(
+        slot: UploadSlot,
+        remote: &Arc<Remote>,
+        path: &RemotePath,
+        mode: UploadMode,
+        expected: Option<FileVersion>,
     ) -> Result<Self, RemoteError> {
         let append = matches!(mode, UploadMode::Append { .. });
         if append && remote.profile.lacks(Ability::Append) {
@@ -130,18 +155,46 @@ impl Upload {
         };
         remote.unsettled.wait(path, remote.timeout);
         let name = if append { "APPE" } else { "STOR" };
-        let transfer = remote.repeat(name, |lease, _| {
-            if append {
-                Transfer::append(lease, path)
-            } else {
-                Transfer::store(lease, path, offset)
+        let transfer = remote.repeat(name, |mut lease, _| {
+            let expected = match expected {
+                Some(expected) if !remote.version_in_one_segment(&lease) => {
+                    if !remote.is_still(remote.version_on(&mut lease, path), expected)? {
+                        return Ok(None);
+                    }
+                    None
+                }
+                other => other,
+            };
+            let mut transfer = match (append, expected) {
+                (true, None) => Transfer::append(lease, path)?,
+                (true, Some(_)) => Transfer::append_checked(lease, path)?,
+                (false, None) => Transfer::store(lease, path, offset)?,
+                (false, Some(_)) => Transfer::store_checked(lease, path, offset)?,
+            };
+            if let (Some(expected), Some(replies)) = (expected, transfer.take_version()) {
+                let found = remote.told_version(path, replies);
+                match remote.is_still(found, expected) {
+                    Ok(true) => {}
+                    otherwise => {
+                        // Given up with RST, some servers delete the file (vsftpd, ProFTPD).
+                        if let Err(error) = transfer.finish(remote.timeout) {
+                            log::debug!("{path}: {name} without a byte: {error}");
+                        }
+                        return otherwise.map(|_| None);
+                    }
+                }
             }
+            Ok(Some(transfer))
         });
         let transfer = transfer.inspect_err(|e| {
             if append && e.kind() == ErrorKind::Unsupported {
                 remote.profile.learn_lack(Ability::Append);
             }
         })?;
+        let Some(transfer) = transfer else {
+            let message = format!("{path} is another version on the server by now");
+            return Err(RemoteError::found(ErrorKind::Changed, message));
+        };
         Ok(Self {
             remote: Arc::clone(remote),
             path: path.clone(),

@@ -1,7 +1,7 @@
 //! Mode and time of a file whose content has just been stored.
 
 use std::sync::atomic::Ordering;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use super::commit::{Arrived, Snapshot};
 use super::writer::{Committed, FileWriter};
@@ -29,7 +29,7 @@ impl FileWriter {
             }
         }
         let mut state = self.state.lock();
-        state.base = Some(version);
+        (state.base, state.seen_there) = (Some(version), Some(Instant::now()));
         state.exists = true;
         state.resized = state.size < version.size;
         state.chased_in_vain = false;

@@ -8,6 +8,9 @@ use super::{ByteRanges, UploadPolicy, WriteError};
 use crate::ftp::RemotePath;
 use crate::remote::{ErrorKind, FileVersion, Upload, UploadMode, Wanted};
 
+/// What the server was seen to have, or not to have, is not asked for alone for so long.
+pub(super) const SEEN_FOR: Duration = Duration::from_secs(1);
+
 /// How often a commit is begun anew from staging after a failure that may pass.
 const ATTEMPTS: u32 = 3;
 
@@ -216,19 +219,17 @@ impl FileWriter {
         stream: &mut Stream,
         snapshot: &Snapshot,
     ) -> Result<Arrived, WriteError> {
-        let remote = &self.context.remote;
         let Some(base) = snapshot.base else {
             return self.store_whole(stream, snapshot);
         };
-        self.check_base(&snapshot.path, Some(base))?;
         self.give_up(stream);
         let mode = UploadMode::Append { size: base.size };
-        let mut upload = match Upload::open(remote, &snapshot.path, mode) {
+        let mut upload = match self.open_onto(&snapshot.path, mode, base) {
             Ok(upload) => upload,
-            Err(error) if error.kind() == ErrorKind::Unsupported => {
+            Err(WriteError::Remote(error)) if error.kind() == ErrorKind::Unsupported => {
                 return self.store_whole(stream, snapshot);
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         };
         let sent = self.send_range(&mut upload, base.size..snapshot.size);
         let ended = sent.is_ok();
@@ -411,6 +412,27 @@ impl FileWriter {
         self.context.journal.ends(&temporary);
         stream.temporary = None;
         Ok(())
+    }
+
+    /// An upload into the file, if nobody else has changed it since we looked at it. Where the server has told of it a
+    /// moment ago, it is asked again together with the upload: a file that was deleted since comes back empty then.
+    pub(super) fn open_onto(
+        &self,
+        path: &RemotePath,
+        mode: UploadMode,
+        base: FileVersion,
+    ) -> Result<Upload, WriteError> {
+        let remote = &self.context.remote;
+        let seen = self.state.lock().seen_there;
+        if seen.is_none_or(|seen| seen.elapsed() > SEEN_FOR) {
+            self.check_base(path, Some(base))?;
+            return Ok(Upload::open(remote, path, mode)?);
+        }
+        Upload::open_checked(remote, path, mode, base).map_err(|error| match error.kind() {
+            ErrorKind::Changed | ErrorKind::NotFound => WriteError::Conflict,
+            ErrorKind::Refused if self.is_gone(path) => WriteError::Conflict,
+            _ => error.into(),
+        })
     }
 
     /// Nobody else has changed the file since we looked at it.

@@ -56,26 +56,50 @@ impl FileWriter {
             return self.store_whole(stream, snapshot);
         };
         self.give_up(stream);
+        let commit = |stream: &mut Stream, patches| {
+            if patches {
+                self.patch_ranges(snapshot, base)
+            } else {
+                self.store_whole(stream, snapshot)
+            }
+        };
+        if let Some(known) = remote.patches_in_place() {
+            return commit(stream, known);
+        }
         let scratch = self.context.temporary.beside(&snapshot.path);
         self.context.journal.begins(&scratch, NameUse::Upload);
-        let patches = remote.patches_in_place(&scratch);
-        self.context.journal.ends(&scratch);
-        if !patches {
-            return self.store_whole(stream, snapshot);
-        }
-        self.check_base(&snapshot.path, Some(base))?;
+        let patches = remote.try_patching(&scratch);
+        std::thread::scope(|threads| {
+            // It has gone when this returns: its folder may be removed next.
+            let removing = std::thread::Builder::new()
+                .name("ftpfs-scratch".into())
+                .spawn_scoped(threads, || self.context.remove(&scratch));
+            if let Err(e) = removing {
+                log::debug!("no thread: {e}");
+                self.context.remove(&scratch);
+            }
+            commit(stream, patches)
+        })
+    }
+
+    fn patch_ranges(&self, snapshot: &Snapshot, base: FileVersion) -> Result<Arrived, WriteError> {
+        let remote = &self.context.remote;
         let mut version = base;
+        let mut untouched = true;
         for range in snapshot.dirty.iter() {
             let mode = UploadMode::Patch {
                 offset: range.start,
                 size: version.size,
             };
-            let outcome = Upload::open(remote, &snapshot.path, mode)
-                .map_err(WriteError::from)
-                .and_then(|mut upload| {
-                    self.send_range(&mut upload, range)?;
-                    Ok(upload.finish()?)
-                });
+            let opened = if std::mem::take(&mut untouched) {
+                Ok(self.open_onto(&snapshot.path, mode, base)?)
+            } else {
+                Upload::open(remote, &snapshot.path, mode).map_err(WriteError::from)
+            };
+            let outcome = opened.and_then(|mut upload| {
+                self.send_range(&mut upload, range)?;
+                Ok(upload.finish()?)
+            });
             match outcome {
                 Ok(patched) => version = patched,
                 Err(error) => return Err(self.after_failed_patch(snapshot, error)),
@@ -150,6 +174,7 @@ mod tests {
             touched: true,
             supersedes_kept: false,
             seen_free: None,
+            seen_there: None,
             conflicted: false,
             discarded: false,
             sent: 0,

@@ -4,8 +4,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::commit::SEEN_FOR;
 use super::writer::{FileWriter, OWNER_WRITES, Sending, State, Stream};
 use super::{NameUse, UploadPolicy, WriteContext, WriteError};
 use crate::ftp::RemotePath;
@@ -17,9 +18,6 @@ const PIECE: u64 = 1 << 20;
 /// Bytes that are fetched at a time when only some of them are asked for: what a new download delivers
 /// in its first round trips.
 const FETCH_AT_LEAST: u64 = 256 << 10;
-
-/// A name that was seen to be free is so for this long.
-const FREE_FOR: Duration = Duration::from_secs(1);
 
 impl FileWriter {
     /// Asks the server whether the content may be stored, by beginning to. While so many others upload
@@ -53,7 +51,7 @@ impl FileWriter {
     /// before, and nobody knows how far it came.
     fn check_new(&self, path: &RemotePath, tried: bool) -> Result<(), WriteError> {
         let seen_free = self.state.lock().seen_free;
-        if seen_free.is_none_or(|seen| seen.elapsed() < FREE_FOR) {
+        if seen_free.is_none_or(|seen| seen.elapsed() < SEEN_FOR) {
             return Ok(());
         }
         match self.context.remote.version(path) {

@@ -75,6 +75,8 @@ pub(super) struct State {
     pub(super) size: u64,
     /// What the server has under `path`; `None` if that is nothing, or nothing that counts.
     pub(super) base: Option<FileVersion>,
+    /// When the server last said that `base` is there.
+    pub(super) seen_there: Option<Instant>,
     /// A file is there under `path`, whether or not its content counts: its mode is its own.
     pub(super) exists: bool,
     /// Bytes in front of this are those of `base` where they are not staged.
@@ -155,6 +157,7 @@ impl FileWriter {
             touched: false,
             supersedes_kept: false,
             seen_free: None,
+            seen_there: None,
             conflicted: false,
             discarded: false,
             sent: 0,
@@ -206,7 +209,8 @@ impl FileWriter {
         Ok(writer)
     }
 
-    /// An existing file whose first change is about to happen; `mode` is what it has. Never waits.
+    /// An existing file whose first change is about to happen; `mode` is what it has, and `seen` when the server said
+    /// that it is there. Never waits.
     ///
     /// # Errors
     /// No local file.
@@ -214,9 +218,12 @@ impl FileWriter {
         context: Arc<WriteContext>,
         path: RemotePath,
         base: FileVersion,
+        seen: Option<Instant>,
         mode: Option<u16>,
     ) -> Result<Arc<Self>, WriteError> {
-        Ok(Self::with(context, path, Some(base), mode)?)
+        let writer = Self::with(context, path, Some(base), mode)?;
+        writer.state.lock().seen_there = seen;
+        Ok(writer)
     }
 
     /// Bytes of the file as it is now.

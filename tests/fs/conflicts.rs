@@ -45,6 +45,46 @@ fn an_edited_file_that_was_deleted_by_another_stays_deleted() {
 }
 
 #[test]
+fn a_patch_of_a_file_that_another_changed_leaves_it_alone() {
+    const LARGE: usize = 2 << 20;
+    on_each(|site| {
+        let folder = site.folder(Options::default());
+        let caller = &folder.caller;
+        let theirs = bytes(2, LARGE);
+        folder.put("f", &bytes(1, LARGE));
+        let handle = caller.open(caller.number("f"), libc::O_RDWR).unwrap();
+        caller.write(handle, 700_000, b"ours").unwrap();
+        caller.fsync(handle).unwrap();
+        // By now it is known whether the server patches in place.
+        caller.write(handle, 800_000, b"ours too").unwrap();
+        folder.put("f", &theirs);
+        assert_eq!(caller.flush(handle), Err(libc::ESTALE));
+        caller.fs.release(handle);
+        assert!(folder.stored("f") == theirs);
+        assert_eq!(folder.names(""), ["f"]);
+    });
+}
+
+#[test]
+fn an_append_to_a_file_that_another_deleted_is_refused() {
+    on_each(|site| {
+        let folder = site.folder(Options::default());
+        let caller = &folder.caller;
+        folder.put("f", &bytes(1, 1000));
+        let flags = libc::O_WRONLY | libc::O_APPEND;
+        let handle = caller.open(caller.number("f"), flags).unwrap();
+        caller.write(handle, 1000, b"ours").unwrap();
+        std::fs::remove_file(folder.disk("f")).unwrap();
+        assert_eq!(caller.flush(handle), Err(libc::ESTALE));
+        caller.fs.release(handle);
+        // Asked in the same segment as the append, it may be there again; nothing of ours is in it.
+        if !folder.names("").is_empty() {
+            assert_eq!(folder.stored("f"), b"");
+        }
+    });
+}
+
+#[test]
 fn a_truncated_file_needs_nothing_of_the_old_one() {
     on_each(|site| {
         let folder = site.folder(Options::default());
