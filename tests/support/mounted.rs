@@ -204,7 +204,12 @@ impl Mounted {
             self.log()
         );
         assert!(!is_mounted(&path), "ended without unmounting");
-        self.ended.flatten()
+        let code = self.ended.flatten();
+        if code != Some(0) {
+            // Whoever did not expect it wants to know why.
+            eprintln!("{} ended with {code:?}:\n{}", path.display(), self.log());
+        }
+        code
     }
 
     /// Whether the program ends within `limit`; reaps it.
