@@ -12,15 +12,11 @@ use super::own_time::{OwnTime, keep_known_times, missing_times};
 use super::walks::Walks;
 use crate::ftp::RemotePath;
 use crate::ftp::listing::{Entry, Modified, Precision};
-use crate::remote::{ErrorKind, Listing, Remote, RemoteError, TemporaryNames};
+use crate::remote::{EXACT_TIMES, ErrorKind, Listing, Remote, RemoteError, TemporaryNames};
 use crate::workers::Workers;
 
 /// Entries of all listings together. About 30 MB; the directory used last is kept whatever its size.
 const MAX_ENTRIES: usize = 200_000;
-
-/// Exact times are asked for in directories of at most this many files: one batch of a round trip
-/// or two.
-const MAX_EXACT_TIMES: usize = 1000;
 
 /// An entry as it is remembered.
 #[derive(Debug, Clone)]
@@ -312,7 +308,7 @@ impl ListingCache {
         let mut paths = Vec::new();
         for (dir, entries) in loaded.iter() {
             let coarse = missing_times(entries);
-            if coarse.len() <= MAX_EXACT_TIMES {
+            if coarse.len() <= EXACT_TIMES {
                 paths.extend(coarse.iter().filter_map(|name| dir.join(name).ok()));
             }
         }

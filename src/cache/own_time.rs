@@ -80,13 +80,7 @@ fn agrees(found: &Remembered, stored: FileVersion) -> bool {
 pub(super) fn missing_times(entries: &Entries) -> Vec<Vec<u8>> {
     entries
         .iter()
-        .filter(|(_, found)| {
-            found.entry.kind == EntryKind::File
-                && found
-                    .entry
-                    .modified
-                    .is_none_or(|m| m.precision < Precision::Second)
-        })
+        .filter(|(_, found)| found.entry.lacks_seconds())
         .map(|(name, _)| name.clone())
         .collect()
 }

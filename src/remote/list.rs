@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime};
 use super::error::meaning;
 use super::profile::{Ability, Zone};
 use super::received::Received;
+use super::zone::keep_exact;
 use super::{ErrorKind, Remote, RemoteError};
 use crate::ftp::listing::{Entry, EntryKind, ListingClock, ListingFormat, ParsedListing, parse};
 use crate::ftp::{FtpError, ListCommand, RemotePath, Transfer, printable};
@@ -19,7 +20,7 @@ const LATE_REFUSALS: u32 = 4;
 /// A directory as the server told it.
 #[derive(Debug)]
 pub struct Listing {
-    /// In the order of the server, each name once.
+    /// In the order of the server, each name once; some with exact times where the listing alone tells none.
     pub entries: Vec<Entry>,
     /// When the server was asked.
     pub fetched: SystemTime,
@@ -230,13 +231,16 @@ impl Remote {
             return parse(ListingFormat::List, bytes, clock);
         }
         let parsed = parse(ListingFormat::List, bytes, clock);
-        match self.learn_zone(lease, dir, &parsed.entries, clock.now) {
+        let (offset, exact) = self.learn_zone(lease, dir, &parsed.entries, clock.now);
+        let mut parsed = match offset {
             Some(offset) if offset != 0 => {
                 clock.utc_offset = offset;
                 parse(ListingFormat::List, bytes, clock)
             }
             _ => parsed,
-        }
+        };
+        keep_exact(&mut parsed.entries, &exact);
+        parsed
     }
 }
 

@@ -35,6 +35,7 @@ pub use slot::UploadSlot;
 pub use small::SmallFile;
 pub use temporary::TemporaryNames;
 pub use upload::{Stored, Upload, UploadMode, Wanted};
+pub use zone::EXACT_TIMES;
 
 use crate::ftp::{FtpError, LoginConfig, RemotePath};
 use crate::pool::{Need, Pool, PoolConfig, PoolCounts, Reclaim};

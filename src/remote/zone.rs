@@ -1,12 +1,16 @@
 //! How far the server's wall clock is ahead of UTC: LIST gives local times, MDTM gives UTC.
 
+use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use super::Remote;
 use super::profile::Ability;
-use crate::ftp::RemotePath;
-use crate::ftp::listing::{Entry, EntryKind, Precision};
+use crate::ftp::listing::{Entry, EntryKind, Modified, Precision};
+use crate::ftp::{FtpError, RemotePath, Session};
 use crate::pool::Lease;
+
+/// Exact times are worth asking for in directories of at most this many files: a batch of a round trip or two.
+pub const EXACT_TIMES: usize = 1000;
 
 /// Older entries are listed without the time of day by most servers.
 const RECENT: Duration = Duration::from_secs(170 * 86_400);
@@ -18,43 +22,86 @@ const QUARTER: i64 = 15 * 60;
 /// From UTC-12 to UTC+14.
 const MAX_OFFSET: i64 = 14 * 3600;
 
+/// Times to the second, by name.
+pub(super) type ExactTimes = HashMap<Vec<u8>, SystemTime>;
+
 impl Remote {
-    /// Compares listed times, parsed as if they were UTC, with MDTM. `None` if it stays unknown.
+    /// Compares listed times, parsed as if they were UTC, with MDTM: of a few files, or of all for which exact times
+    /// are wanted, where they can be asked for together. Returns the difference, `None` if it stays unknown, and what
+    /// MDTM has told.
     pub(super) fn learn_zone(
         &self,
         lease: &mut Lease,
         dir: &RemotePath,
         entries: &[Entry],
         now: SystemTime,
-    ) -> Option<i32> {
-        if self.profile.lacks(Ability::Mdtm) {
-            return None;
+    ) -> (Option<i32>, ExactTimes) {
+        let mut exact = ExactTimes::new();
+        if self.profile.lacks(Ability::Mdtm) || candidates(entries, now).next().is_none() {
+            return (None, exact);
         }
-        let mut asked = false;
-        for (name, listed) in candidates(entries, now).take(MAX_QUESTIONS) {
-            let Ok(path) = dir.join(name) else { continue };
-            asked = true;
-            match lease.modified(&path) {
-                Ok(exact) => {
-                    if let Some(offset) = offset_between(listed, exact) {
-                        log::debug!("the server's clock is {offset} s ahead of UTC");
-                        self.profile.learn_zone(offset);
-                        return Some(offset);
-                    }
-                }
-                Err(e) if self.learn_if_unknown(Ability::Mdtm, &e) => return None,
-                Err(e) => {
-                    log::debug!("{path}: {e}");
-                    if !lease.is_in_step() {
-                        break;
-                    }
-                }
+        let inexact: Vec<_> = entries.iter().filter(|e| e.lacks_seconds()).collect();
+        let paths = inexact.iter().filter_map(|e| dir.join(&e.name).ok());
+        let paths: Vec<_> = paths.filter(Session::fits_a_batch).collect();
+        let all = lease.experience().pipelining() == Some(true) && inexact.len() <= EXACT_TIMES;
+        if all {
+            let mut told = Vec::with_capacity(paths.len());
+            if let Err(error) = lease.modified_of_many(&paths, |time| told.push(time)) {
+                log::debug!("{dir}: {error}");
+                return (None, exact);
+            }
+            for (path, time) in paths.iter().zip(told) {
+                self.take_exact(path, time, &mut exact);
             }
         }
-        if asked {
-            self.profile.zone_not_found();
+        let questions = if all { usize::MAX } else { MAX_QUESTIONS };
+        for (name, listed) in candidates(entries, now).take(questions) {
+            let Ok(path) = dir.join(name) else { continue };
+            if !all {
+                let told = lease.modified(&path);
+                self.take_exact(&path, told, &mut exact);
+            }
+            let exactly = exact.get(name);
+            if let Some(offset) = exactly.and_then(|exact| offset_between(listed, *exact)) {
+                log::debug!("the server's clock is {offset} s ahead of UTC");
+                self.profile.learn_zone(offset);
+                return (Some(offset), exact);
+            }
+            if !lease.is_in_step() || self.profile.lacks(Ability::Mdtm) {
+                break;
+            }
         }
-        None
+        self.profile.zone_not_found();
+        (None, exact)
+    }
+
+    fn take_exact(
+        &self,
+        path: &RemotePath,
+        told: Result<SystemTime, FtpError>,
+        exact: &mut ExactTimes,
+    ) {
+        match told {
+            Ok(time) => {
+                exact.insert(path.name().to_vec(), time);
+            }
+            Err(error) => {
+                self.learn_if_unknown(Ability::Mdtm, &error);
+                log::debug!("{path}: {error}");
+            }
+        }
+    }
+}
+
+/// Puts the times that are known to the second into the entries.
+pub(super) fn keep_exact(entries: &mut [Entry], exact: &ExactTimes) {
+    for entry in entries.iter_mut().filter(|entry| entry.lacks_seconds()) {
+        if let Some(time) = exact.get(&entry.name) {
+            entry.modified = Some(Modified {
+                time: *time,
+                precision: Precision::Second,
+            });
+        }
     }
 }
 

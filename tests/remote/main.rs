@@ -13,6 +13,7 @@ mod pool;
 mod retry;
 mod transfers;
 mod walk;
+mod zone;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -82,6 +82,14 @@ pub struct Entry {
     pub perm: Option<String>,
 }
 
+impl Entry {
+    /// Whether it is a file whose time is known to the minute at best.
+    pub fn lacks_seconds(&self) -> bool {
+        let exact = |m: Modified| m.precision >= Precision::Second;
+        self.kind == EntryKind::File && !self.modified.is_some_and(exact)
+    }
+}
+
 /// Which command the bytes come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListingFormat {
