@@ -461,11 +461,12 @@ impl State {
             self.dirty.truncate(size);
             self.base_valid = self.base_valid.min(size);
             self.resized = true;
-            self.supersedes_kept |= size == 0;
         } else {
             self.staged.insert(self.size..size);
             self.dirty.insert(self.size..size);
         }
+        // Also where it was empty before: what follows is the whole content.
+        self.supersedes_kept |= size == 0;
         let from = size.min(self.size);
         self.size = size;
         self.changed_at(from);

@@ -32,6 +32,10 @@ const TESTS: &[(&str, Test)] = &[
     ("an_append_that_was_cut", an_append_that_was_cut),
     ("it_follows_a_rename", it_follows_a_rename),
     ("success_afterwards_removes_it", success_removes_it),
+    (
+        "success_removes_it_where_the_file_was_empty",
+        success_removes_it_where_the_file_was_empty,
+    ),
     ("an_append_leaves_it", an_append_leaves_it),
     ("deleting_removes_it", deleting_removes_it),
     ("a_large_file_is_kept_once", a_large_file_is_kept_once),
@@ -445,6 +449,20 @@ fn success_removes_it(kept: &mut Kept) {
     assert_eq!(kept.ground.take_mount().unmount(), Some(0));
     let state = kept.home.path().join(".local/state/ftpfs");
     assert_eq!(fs::read_dir(state).unwrap().count(), 0);
+}
+
+/// Nothing had to be cut off before the newer content.
+fn success_removes_it_where_the_file_was_empty(kept: &mut Kept) {
+    fs::write(kept.there("victim"), "").unwrap();
+    let stor = kept.ground.proxy.on(Verb::Stor);
+    stor.answer_at_end("452 Disk full.");
+    kept.ground.run(Operation::Overwrite, LIMIT).unwrap_err();
+    kept.copy();
+    kept.settles();
+    kept.ground.proxy.heal();
+    kept.ground.run(Operation::Overwrite, LIMIT).unwrap();
+    assert!(kept.is_empty());
+    assert_eq!(kept.ground.take_mount().unmount(), Some(0));
 }
 
 /// It holds what the server never got; an append is no newer content.
