@@ -114,7 +114,7 @@ impl RemoteError {
     }
 
     /// The command that the server refused, where it refused one.
-    pub(super) fn refused_verb(&self) -> Option<&'static str> {
+    pub fn refused_verb(&self) -> Option<&'static str> {
         match &*self.cause {
             Cause::Wire(FtpError::Refused { verb, .. }) => Some(verb),
             _ => None,

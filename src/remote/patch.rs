@@ -20,15 +20,18 @@ impl Remote {
         self.profile.is_proven(Ability::Patch).then_some(true)
     }
 
-    /// Finds that out on the file `scratch`, which is made, and left to the caller to be removed. A failure on the way
-    /// is no answer and learns nothing.
-    pub fn try_patching(&self, scratch: &RemotePath) -> bool {
-        match self.try_patch(scratch) {
-            Ok(true) => self.profile.learn_proven(Ability::Patch),
-            Ok(false) => self.profile.learn_lack(Ability::Patch),
-            Err(error) => log::debug!("whether the server patches in place is unknown: {error}"),
+    /// Finds that out on the file `scratch`, which is made, and left to the caller to be removed.
+    ///
+    /// # Errors
+    /// A failure on the way is no answer and learns nothing; a refused STOR has made nothing.
+    pub fn try_patching(&self, scratch: &RemotePath) -> Result<bool, RemoteError> {
+        let patches = self.try_patch(scratch)?;
+        if patches {
+            self.profile.learn_proven(Ability::Patch);
+        } else {
+            self.profile.learn_lack(Ability::Patch);
         }
-        self.profile.is_proven(Ability::Patch)
+        Ok(patches)
     }
 
     fn try_patch(&self, scratch: &RemotePath) -> Result<bool, RemoteError> {

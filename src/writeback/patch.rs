@@ -1,9 +1,11 @@
 //! Which way a commit goes, and the way of a few ranges into a large file.
 
 use super::commit::{Arrived, Snapshot, Way};
+use super::send::refuses_the_name;
 use super::writer::{FileWriter, State, Stream};
 use super::{NameUse, WriteError};
-use crate::remote::{FileVersion, Upload, UploadMode};
+use crate::ftp::RemotePath;
+use crate::remote::{FileVersion, RemoteError, Upload, UploadMode};
 
 /// What a range costs beside its bytes: three round trips and a slow start, as bytes that a
 /// whole upload would have sent in that time.
@@ -68,18 +70,35 @@ impl FileWriter {
         }
         let scratch = self.context.temporary.beside(&snapshot.path);
         self.context.journal.begins(&scratch, NameUse::Upload);
-        let patches = remote.try_patching(&scratch);
+        let tried = remote.try_patching(&scratch);
+        if let Err(error) = &tried {
+            log::debug!("whether the server patches in place is unknown: {error}");
+        }
+        let refuses = |e: &RemoteError| e.refused_verb() == Some("STOR") && refuses_the_name(e);
+        let not_made = tried.as_ref().is_err_and(refuses);
         std::thread::scope(|threads| {
             // It has gone when this returns: its folder may be removed next.
             let removing = std::thread::Builder::new()
                 .name("ftpfs-scratch".into())
-                .spawn_scoped(threads, || self.context.remove(&scratch));
+                .spawn_scoped(threads, || self.remove_scratch(&scratch, not_made));
             if let Err(e) = removing {
                 log::debug!("no thread: {e}");
-                self.context.remove(&scratch);
+                self.remove_scratch(&scratch, not_made);
             }
-            commit(stream, patches)
+            commit(stream, tried.unwrap_or(false))
         })
+    }
+
+    /// Nobody is told that it is left, where it was most likely never there.
+    fn remove_scratch(&self, scratch: &RemotePath, not_made: bool) {
+        if !not_made {
+            self.context.remove(scratch);
+            return;
+        }
+        if let Err(error) = self.context.remote.remove_file(scratch) {
+            log::debug!("{scratch}: {error}");
+        }
+        self.context.journal.ends(scratch);
     }
 
     fn patch_ranges(&self, snapshot: &Snapshot, base: FileVersion) -> Result<Arrived, WriteError> {
@@ -145,7 +164,6 @@ impl FileWriter {
 )]
 mod tests {
     use super::*;
-    use crate::ftp::RemotePath;
     use crate::writeback::ByteRanges;
     use crate::writeback::staging::{StagingArea, StagingFile};
     use std::time::SystemTime;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use ftpfs::ftp::LoginConfig;
+use ftpfs::ftp::{LoginConfig, Transfer};
 use ftpfs::pool::{Lease, Need, Pool, PoolConfig, PoolError, Reclaim};
 use ftpfs::remote::{ErrorKind, Remote};
 
@@ -325,5 +325,40 @@ fn the_session_of_a_failed_probe_ends_before_the_next_one_begins() {
     assert!(pool.counts().live <= 2);
     drop(held);
     drop(pool);
+    server.finish();
+}
+
+#[test]
+fn a_port_that_was_told_with_another_reply_is_used() {
+    let connected = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&connected);
+    let server = Scripted::start(vec![script(move |c| {
+        c.greet(&[]);
+        c.expect("RETR /f");
+        c.send_data(b"x");
+        c.send("226 done");
+        // EPSV comes before it, and is answered.
+        c.answer("MDTM /f", "213 20240102030405");
+        drop(c.data());
+        seen.store(true, Ordering::SeqCst);
+        c.until_the_end();
+    })]);
+    let config = PoolConfig {
+        ahead: true,
+        ..pool_of(1)
+    };
+    let pool = Pool::new(login(&server), config);
+    let mut lease = pool.lease(Need::Data, soon()).unwrap();
+    assert!(lease.probe_pipelining());
+    let mut transfer = Transfer::retrieve(lease, &path("/f"), 0).unwrap();
+    while transfer.read(&mut [0; 7]).unwrap() > 0 {}
+    transfer.prepare_next();
+    let (mut lease, _) = transfer.finish(LIMIT).unwrap();
+    lease.modified(&path("/f")).unwrap();
+    drop(lease);
+    poll::until(LIMIT, "the data connection is made", || {
+        connected.load(Ordering::SeqCst)
+    });
+    pool.close();
     server.finish();
 }
