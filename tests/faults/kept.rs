@@ -48,6 +48,10 @@ const TESTS: &[(&str, Test)] = &[
         the_dead_are_cleaned,
     ),
     (
+        "the_file_of_a_trial_is_removed_later",
+        the_file_of_a_trial_is_removed_later,
+    ),
+    (
         "an_old_content_gets_its_name_back",
         an_old_content_gets_its_name_back,
     ),
@@ -382,6 +386,22 @@ fn a_part_of_a_large_file(kept: &mut Kept) {
     let mut expected = bytes(2, LARGE);
     expected[700_000..700_007].copy_from_slice(b"changed");
     assert!(fs::read(kept.there("large")).unwrap() == expected);
+}
+
+/// Whether the server patches in place is tried on a file of our own.
+fn the_file_of_a_trial_is_removed_later(kept: &mut Kept) {
+    let refusal = kept.ground.proxy.on(Verb::Dele).answer("550 Not now.");
+    let mut holder = kept.hold(&["edit large", "text 700000", "close"]);
+    holder.does(3);
+    assert_eq!(refusal.hits(), 1);
+    assert_eq!(kept.temporary().len(), 1);
+    let mut expected = bytes(2, LARGE);
+    expected[700_000..700_007].copy_from_slice(b"changed");
+    assert!(fs::read(kept.there("large")).unwrap() == expected);
+    kept.kill();
+    kept.ground.proxy.heal();
+    kept.mount_again();
+    poll::until(LIMIT, "it is gone", || kept.temporary().is_empty());
 }
 
 fn an_upload_that_was_cut(kept: &mut Kept) {
