@@ -180,7 +180,11 @@ impl Upload {
                         if let Err(error) = transfer.finish(remote.timeout) {
                             log::debug!("{path}: {name} without a byte: {error}");
                         }
-                        return otherwise.map(|_| None);
+                        return match otherwise {
+                            // Who was told its size before is told now that there is none.
+                            Err(FtpError::Refused { reply, .. }) if reply.code() >= 500 => Ok(None),
+                            otherwise => otherwise.map(|_| None),
+                        };
                     }
                 }
             }

@@ -430,7 +430,7 @@ impl FileWriter {
         }
         Upload::open_checked(remote, path, mode, base).map_err(|error| match error.kind() {
             ErrorKind::Changed | ErrorKind::NotFound => WriteError::Conflict,
-            ErrorKind::Refused if self.is_gone(path) => WriteError::Conflict,
+            ErrorKind::Refused | ErrorKind::Denied if self.is_gone(path) => WriteError::Conflict,
             _ => error.into(),
         })
     }

@@ -8,6 +8,7 @@ use crate::site::{Options, on_each};
 #[test]
 fn a_lost_update_is_refused_and_overwrites_nothing() {
     on_each(|site| {
+        site.knows_pipelining();
         for policy in policies::ALL {
             for flags in [libc::O_RDWR, libc::O_WRONLY | libc::O_APPEND] {
                 let folder = site.folder(Options {
@@ -48,6 +49,7 @@ fn an_edited_file_that_was_deleted_by_another_stays_deleted() {
 fn a_patch_of_a_file_that_another_changed_leaves_it_alone() {
     const LARGE: usize = 2 << 20;
     on_each(|site| {
+        site.knows_pipelining();
         let folder = site.folder(Options::default());
         let caller = &folder.caller;
         let theirs = bytes(2, LARGE);
@@ -68,6 +70,7 @@ fn a_patch_of_a_file_that_another_changed_leaves_it_alone() {
 #[test]
 fn an_append_to_a_file_that_another_deleted_is_refused() {
     on_each(|site| {
+        site.knows_pipelining();
         let folder = site.folder(Options::default());
         let caller = &folder.caller;
         folder.put("f", &bytes(1, 1000));

@@ -101,6 +101,13 @@ impl Site {
         }
     }
 
+    /// From now on it is known whether the server takes several commands in one segment.
+    pub(crate) fn knows_pipelining(&self) {
+        let home = self.remote.home().unwrap();
+        let paths: Vec<_> = (0..4).map(|n| home.join(&[b'0' + n]).unwrap()).collect();
+        self.remote.modified_times(&paths).unwrap();
+    }
+
     /// A file system on a new, empty folder of the server.
     pub(crate) fn folder(&self, options: Options) -> Folder<'_> {
         let name = format!("folder-{}", self.folders.fetch_add(1, Ordering::Relaxed));
