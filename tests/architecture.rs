@@ -26,11 +26,13 @@ const FLOORS: [&[&str]; 11] = [
 ];
 
 /// Outside crates that belong to some rooms alone.
-const OWNED_CRATES: [(&str, &[&str]); 6] = [
+const OWNED_CRATES: [(&str, &[&str]); 8] = [
     ("clap", &["cli"]),
     ("env_logger", &["logging"]),
     ("fuser", &["fs", "fuse"]),
     ("lru", &["cache"]),
+    ("rustls", &["net"]),
+    ("rustls_native_certs", &["net"]),
     ("socket2", &["net"]),
     ("rpassword", &["cli"]),
 ];

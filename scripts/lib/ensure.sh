@@ -10,6 +10,7 @@ FTPFS_TARGET=${CARGO_TARGET_DIR:-$FTPFS_TOP/target}
 FTPFS_SERVERS=$FTPFS_TARGET/servers
 FTPFS_TOOLS=$FTPFS_TARGET/tools
 PYFTPDLIB_VERSION=2.2.0
+PYOPENSSL_VERSION=26.4.0
 FSX_VERSION=0.3.2
 CARGO_FUZZ_VERSION=0.13.2
 export DEBIAN_FRONTEND=noninteractive
@@ -98,7 +99,7 @@ ensure_unpacked() {
 has_pyftpdlib() {
   local venv=$FTPFS_SERVERS/pyftpdlib
   [ -e "$venv/.complete" ] &&
-    "$venv/bin/python" -I -c "import pyftpdlib.servers; assert pyftpdlib.__ver__ == '$PYFTPDLIB_VERSION'" 2>/dev/null
+    "$venv/bin/python" -I -c "import pyftpdlib.servers, OpenSSL; assert pyftpdlib.__ver__ == '$PYFTPDLIB_VERSION'" 2>/dev/null
 }
 
 install_pyftpdlib() {
@@ -108,7 +109,7 @@ install_pyftpdlib() {
   say "installing pyftpdlib $PYFTPDLIB_VERSION from PyPI"
   rm -rf "$venv"
   /usr/bin/python3 -m venv "$venv" >&2 8>&- &&
-    "$venv/bin/pip" -q --disable-pip-version-check install "pyftpdlib==$PYFTPDLIB_VERSION" >&2 8>&- &&
+    "$venv/bin/pip" -q --disable-pip-version-check install "pyftpdlib==$PYFTPDLIB_VERSION" "pyopenssl==$PYOPENSSL_VERSION" >&2 8>&- &&
     "$venv/bin/python" -c 'import pyftpdlib.servers' && touch "$venv/.complete" ||
     die "cannot install pyftpdlib"
 }

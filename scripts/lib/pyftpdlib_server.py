@@ -23,6 +23,7 @@ def main():
     parser.add_argument("--anonymous", action="store_true")
     parser.add_argument("--max-clients", type=int)
     parser.add_argument("--passive-ports", help="LOW:HIGH")
+    parser.add_argument("--certificate", help="nothing but TLS; with its key, PEM")
     args = parser.parse_args()
 
     with open(args.password_file, encoding="ascii") as file:
@@ -33,8 +34,16 @@ def main():
     if args.anonymous:
         authorizer.add_anonymous(args.root, perm=READ)
 
-    class Handler(FTPHandler):
-        pass
+    base = FTPHandler
+    if args.certificate:
+        # Needs PyOpenSSL, which nobody else does.
+        from pyftpdlib.handlers import TLS_FTPHandler as base
+
+    class Handler(base):
+        if args.certificate:
+            certfile = args.certificate
+            tls_control_required = True
+            tls_data_required = True
 
     Handler.authorizer = authorizer
     if args.passive_ports:

@@ -17,6 +17,8 @@
 #   FTPFS_APPEND=1                ProFTPD: AllowStoreRestart on, so that APPE and REST+STOR work
 #   FTPFS_LOCALTIME=1             vsftpd: use_localtime=YES, as in Debian's file
 #   FTPFS_UMASK=022               of new files (default: the brand's)
+#   FTPFS_TLS=explicit|implicit   nothing but TLS, with the certificate STATE/cert.pem (for localhost and 127.0.0.1)
+#   FTPFS_CERTIFICATE=FILE, FTPFS_KEY=FILE   another certificate
 #   FTPFS_STOP_WITH=PID           the server stops when the process PID has ended
 #   FTPFS_SERVER_ARGS='...'       vsftpd, proftpd: lines added to the configuration; pure-ftpd: arguments
 
@@ -163,12 +165,41 @@ logs_in() {
       done
       exit 1
     }
+    # Under TLS its readiness is all that is looked at.
+    if [ "${FTPFS_TLS:-}" = implicit ]; then touch "$STATE/ready" && exit; fi
     expect 220
+    if [ -n "${FTPFS_TLS:-}" ]; then
+      printf 'AUTH TLS\r\n' >&3 && expect 234 && touch "$STATE/ready"
+      exit
+    fi
     printf 'USER %s\r\n' $LOGIN >&3 && expect 331
     printf 'PASS %s\r\n' "$PASSWORD" >&3 && expect 230
     printf 'QUIT\r\n' >&3
     touch "$STATE/ready"
   ) 2>/dev/null
+}
+
+# Certificate and key in one file, as servers want them, and the certificate alone for clients.
+certify() {
+  if [ -n "${FTPFS_CERTIFICATE:-}" ]; then
+    cp "$FTPFS_CERTIFICATE" "$STATE/cert.pem" && cp "$FTPFS_KEY" "$STATE/key.pem" || die "no such certificate"
+  else
+    [ -e "$FTPFS_TARGET/tls/cert.pem" ] || locked make_certificate
+    cp "$FTPFS_TARGET"/tls/{cert,key}.pem "$STATE"
+  fi
+  (umask 077 && cat "$STATE/key.pem" "$STATE/cert.pem" >"$STATE/tls.pem")
+}
+
+# One for all servers of this clone, so that tests know where it is.
+make_certificate() {
+  local place=$FTPFS_TARGET/tls
+  [ ! -e "$place/cert.pem" ] || return 0
+  command -v openssl >/dev/null || ensure_packages openssl
+  mkdir -p "$place"
+  openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj "/CN=ftpfs test" \
+    -addext "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:10.77.0.2" \
+    -keyout "$place/key.pem" -out "$place/new.pem" 2>"$place/log" || die "openssl makes no certificate"
+  mv "$place/new.pem" "$place/cert.pem"
 }
 
 # The user database of this server alone: the machine's, with the login account in front. Only the
@@ -207,8 +238,16 @@ watch_caller() {
 launch() {
   PORT=${1:-$(free_port)}
   COMMAND=()
+  local scheme=ftp
+  case "${FTPFS_TLS:-}" in
+    '') ;;
+    explicit) scheme=ftpes ;;
+    implicit) scheme=ftps ;;
+    *) die "FTPFS_TLS=$FTPFS_TLS is neither explicit nor implicit" ;;
+  esac
+  [ "$scheme" = ftp ] || certify
   configure
-  (umask 077 && echo "ftp://$LOGIN:$PASSWORD@$LISTEN:$PORT/" >"$STATE/url")
+  (umask 077 && echo "$scheme://$LOGIN:$PASSWORD@$LISTEN:$PORT/" >"$STATE/url")
   rm -f "$STATE/ready"
   setsid "${COMMAND[@]}" </dev/null >"$STATE/log" 2>&1 &
   echo $! >"$STATE/pid"

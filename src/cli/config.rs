@@ -1,14 +1,14 @@
 //! `Settings`, `Source` and `Login` made into the `MountConfig` that the rooms below understand.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
 use super::credentials::Login;
+use super::encryption;
 use super::folders;
-use super::settings::{Settings, Tls};
+use super::settings::Settings;
 use super::url::Source;
 use crate::fs::{FsConfig, OwnerConfig, StagingConfig};
 use crate::ftp::LoginConfig;
@@ -43,6 +43,7 @@ pub(super) fn build(
     login: Login,
     mountpoint: PathBuf,
 ) -> Result<MountConfig, Failure> {
+    let security = encryption::security(source.scheme, &settings)?;
     let shown = shown_source(&source, &login);
     let host = source.host.to_lowercase();
     let path = folded(&source.path);
@@ -88,6 +89,7 @@ pub(super) fn build(
             port: source.port,
             user: login.user,
             password: login.password,
+            security,
             family: settings.family,
             connect_timeout: settings.connect_timeout,
             timeout: settings.timeout,
@@ -117,18 +119,6 @@ pub(super) fn build(
     })
 }
 
-/// A password will cross the network as clear text, and nobody has said that this is meant.
-pub(super) fn warns_of_clear_text(source: &Source, settings: &Settings, login: &Login) -> bool {
-    settings.tls == Tls::Auto && !login.anonymous && !is_loopback(&source.host)
-}
-
-fn is_loopback(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost")
-        || host
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
-}
-
 /// What mount(8) shows: the URL without a password.
 fn shown_source(source: &Source, login: &Login) -> String {
     let user = match login.anonymous {
@@ -141,11 +131,12 @@ fn shown_source(source: &Source, login: &Login) -> String {
     };
     let host = percent_encode(host.as_bytes(), ENCODED);
     let port = match source.port {
-        21 => String::new(),
+        port if port == source.scheme.port() => String::new(),
         port => format!(":{port}"),
     };
     format!(
-        "ftp://{user}{host}{port}/{}",
+        "{}://{user}{host}{port}/{}",
+        source.scheme.name(),
         percent_encode(&source.path, ENCODED)
     )
 }
@@ -223,33 +214,5 @@ mod tests {
         assert_ne!(folded(b"/a"), folded(b"a"));
         assert_eq!(folded(b""), b"");
         assert_ne!(place_id(&[b"h", b"u"]), place_id(&[b"hu", b""]));
-    }
-
-    #[test]
-    fn clear_text_warnings() {
-        for (host, expected) in [
-            ("h", true),
-            ("localhost", false),
-            ("127.0.0.2", false),
-            ("[::1]", false),
-        ] {
-            let source = Source::parse(host.as_bytes()).unwrap();
-            let login = Login {
-                user: "u".into(),
-                password: Secret::new("p"),
-                anonymous: false,
-            };
-            let settings = Settings::with_defaults().unwrap();
-            assert_eq!(
-                warns_of_clear_text(&source, &settings, &login),
-                expected,
-                "{host}"
-            );
-            let off = Settings {
-                tls: Tls::Off,
-                ..settings
-            };
-            assert!(!warns_of_clear_text(&source, &off, &login));
-        }
     }
 }

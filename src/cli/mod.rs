@@ -13,6 +13,7 @@ mod credentials;
 mod mountpoint;
 mod folders;
 mod config;
+mod encryption;
 #[doc(hidden)]
 pub mod readers;
 
@@ -144,12 +145,6 @@ impl Order {
             password: self.password,
         };
         let login = credentials::find(named, &self.settings)?;
-        if config::warns_of_clear_text(&self.source, &self.settings, &login) {
-            log::warn!(
-                "the password goes to {} unencrypted: this version has no TLS yet (tls=off accepts that in silence)",
-                self.source.host
-            );
-        }
         config::build(self.source, self.settings, login, mountpoint)
     }
 }

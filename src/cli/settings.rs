@@ -14,9 +14,11 @@ pub(super) use crate::net::AddressFamily as Family;
 /// Whether to encrypt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Tls {
-    /// Where the server offers it; never, in this version.
+    /// Where the server offers it.
     #[default]
     Auto,
+    /// Or there is no login.
+    Require,
     /// Never.
     Off,
 }
@@ -29,6 +31,11 @@ pub(super) struct Settings {
     pub(super) password_stdin: bool,
     pub(super) netrc: Option<PathBuf>,
     pub(super) tls: Tls,
+    pub(super) cacert: Option<PathBuf>,
+    pub(super) cert_sha256: Option<[u8; 32]>,
+    pub(super) no_verify_peer: bool,
+    pub(super) cert: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
     pub(super) connect_timeout: Duration,
     pub(super) timeout: Duration,
     pub(super) max_conns: u32,
@@ -208,7 +215,7 @@ mod tests {
 
     #[test]
     fn what_comes_later_is_refused() {
-        for list in ["tls=require", "cacert=/x", "tz=utc", "codepage=cp1251"] {
+        for list in ["tz=utc", "codepage=cp1251"] {
             let message = from(list).unwrap_err();
             assert!(message.contains("cannot do it yet"), "{list}: {message}");
         }

@@ -116,13 +116,18 @@ pub(super) const TABLE: &[Spec] = &[
         set!(s, v => s.netrc = Some(v.path()?))),
     row!(Login, "passcommand", "COMMAND", "", "the password is what COMMAND prints", Later("password commands")),
 
-    row!(Server, "tls", "auto|off", "auto", "this version never encrypts: auto warns before a password goes out in clear",
+    row!(Server, "tls", "auto|require|off", "auto", "encrypt where the server offers it (auto), or fail (require)",
         set!(s, v => s.tls = tls(v)?)),
-    row!(Server, "cacert", "FILE", "", "trust the certificates in FILE", Later("TLS")),
-    row!(Server, "cert_sha256", "HEX", "", "trust the certificate with this fingerprint", Later("TLS")),
-    row!(Server, "no_verify_peer", "", "", "trust any certificate", Later("TLS")),
-    row!(Server, "cert", "FILE", "", "client certificate", Later("TLS")),
-    row!(Server, "key", "FILE", "", "key of the client certificate", Later("TLS")),
+    row!(Server, "cacert", "FILE", "", "trust the issuers in FILE (PEM), and no others",
+        set!(s, v => s.cacert = Some(v.path()?))),
+    row!(Server, "cert_sha256", "HEX", "", "trust the certificate with this fingerprint, and no other",
+        set!(s, v => s.cert_sha256 = Some(v.fingerprint()?))),
+    row!(Server, "no_verify_peer", "", "", "trust any certificate: no protection from who sits in between",
+        set!(s, v => s.no_verify_peer = v.yes()?)),
+    row!(Server, "cert", "FILE", "", "client certificate (PEM)",
+        set!(s, v => s.cert = Some(v.path()?))),
+    row!(Server, "key", "FILE", "", "key of the client certificate (PEM), if it is not in its file",
+        set!(s, v => s.key = Some(v.path()?))),
     row!(Server, "connect_timeout", "TIME", "10s", "for finding and reaching the server",
         set!(s, v => s.connect_timeout = v.timeout()?)),
     row!(Server, "timeout", "TIME", "30s", "give up on a reply or a transfer after this long without progress",
@@ -198,7 +203,7 @@ fn tls(value: Value<'_>) -> Result<Tls, String> {
     match value.0 {
         b"auto" | b"try" => Ok(Tls::Auto),
         b"off" => Ok(Tls::Off),
-        b"require" => Err(cannot("TLS")),
+        b"require" => Ok(Tls::Require),
         _ => Err(value.wrong("not auto, require or off")),
     }
 }

@@ -5,15 +5,45 @@ use std::ops::Range;
 
 use percent_encoding::percent_decode;
 
-use super::table::cannot;
 use crate::ftp::printable;
 
 /// The port of FTP (RFC 959).
 const FTP_PORT: u16 = 21;
+/// The port of FTP inside TLS.
+const FTPS_PORT: u16 = 990;
+
+/// What the address begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scheme {
+    /// `ftp://`, or nothing.
+    Ftp,
+    /// `ftpes://`: AUTH TLS, or no login.
+    Ftpes,
+    /// `ftps://`: TLS from the first byte on.
+    Ftps,
+}
+
+impl Scheme {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Ftp => "ftp",
+            Self::Ftpes => "ftpes",
+            Self::Ftps => "ftps",
+        }
+    }
+
+    pub(super) fn port(self) -> u16 {
+        match self {
+            Self::Ftps => FTPS_PORT,
+            Self::Ftp | Self::Ftpes => FTP_PORT,
+        }
+    }
+}
 
 /// What the source on the command line says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Source {
+    pub(super) scheme: Scheme,
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) user: Option<Vec<u8>>,
@@ -60,12 +90,11 @@ impl Source {
 
     fn plain(text: &[u8], bare_is_url: bool) -> Result<Self, String> {
         let source = match scheme(text) {
-            Some(("ftp", at)) => url(text, at)?,
-            Some(("ftps" | "ftpes", _)) => {
-                return Err(format!("ftps:// and ftpes:// addresses: {}", cannot("TLS")));
+            Some((Some(scheme), at)) => url(scheme, text, at)?,
+            Some((None, _)) => {
+                return Err("the source is not an ftp://, ftpes:// or ftps:// address".into());
             }
-            Some(_) => return Err("the source is not an ftp:// address".into()),
-            None if bare_is_url => url(text, 0)?,
+            None if bare_is_url => url(Scheme::Ftp, text, 0)?,
             None => short(text)?,
         };
         if let Some(password) = source.password(text) {
@@ -81,32 +110,33 @@ const NOT_CLEAR: &str =
     "a source with ':' before '@' is not clear: type ftp://USER:PASSWORD@HOST/PATH";
 const LINE_BREAK: &str = "the source holds a line break or a NUL, which FTP cannot carry";
 
-/// The scheme in lower case, and where the text behind `://` begins.
-fn scheme(text: &[u8]) -> Option<(&'static str, usize)> {
+/// The scheme, if it is one of ours, and where the text behind `://` begins.
+fn scheme(text: &[u8]) -> Option<(Option<Scheme>, usize)> {
     let end = text.windows(3).position(|w| w == b"://")?;
     let typed = &text[..end];
     if !typed.iter().all(u8::is_ascii_alphanumeric) {
         return None;
     }
-    let known = ["ftp", "ftps", "ftpes"]
+    let known = [Scheme::Ftp, Scheme::Ftps, Scheme::Ftpes]
         .into_iter()
-        .find(|s| typed.eq_ignore_ascii_case(s.as_bytes()));
-    Some((known.unwrap_or("other"), end + 3))
+        .find(|scheme| typed.eq_ignore_ascii_case(scheme.name().as_bytes()));
+    Some((known, end + 3))
 }
 
 /// `[user[:password]@]host[:port][/path]` from byte `start` on.
-fn url(text: &[u8], start: usize) -> Result<Source, String> {
+fn url(scheme: Scheme, text: &[u8], start: usize) -> Result<Source, String> {
     let rest = &text[start..];
     let slash = rest.iter().position(|b| *b == b'/').unwrap_or(rest.len());
     let (authority, path) = rest.split_at(slash);
     let at = authority.iter().rposition(|b| *b == b'@');
     let host_and_port = at.map_or(authority, |at| &authority[at + 1..]);
     let login = at.map(|at| &authority[..at]);
-    let (host, port) = host_and_port_of(host_and_port)?;
+    let (host, port) = host_and_port_of(host_and_port, scheme.port())?;
     let colon = login.and_then(|login| login.iter().position(|b| *b == b':'));
     let user = login.map(|login| &login[..colon.unwrap_or(login.len())]);
     let path = path.strip_prefix(b"/").unwrap_or(path);
     Ok(Source {
+        scheme,
         host,
         port,
         user: user
@@ -156,7 +186,7 @@ fn short(text: &[u8]) -> Result<Source, String> {
             .unwrap_or(rest.len()),
     };
     let (host, behind) = rest.split_at(end);
-    let (host, port) = host_and_port_of(host)?;
+    let (host, port) = host_and_port_of(host, FTP_PORT)?;
     let path = match behind {
         [b':', path @ ..] => path,
         [b'/', path @ ..] => path,
@@ -173,6 +203,7 @@ fn short(text: &[u8]) -> Result<Source, String> {
         ));
     }
     Ok(Source {
+        scheme: Scheme::Ftp,
         host,
         port,
         user,
@@ -190,7 +221,7 @@ fn leads_with_port(path: &[u8]) -> bool {
 }
 
 /// `host`, `host:port`, `[v6]`, `[v6]:port`.
-fn host_and_port_of(text: &[u8]) -> Result<(String, u16), String> {
+fn host_and_port_of(text: &[u8], default_port: u16) -> Result<(String, u16), String> {
     let text =
         std::str::from_utf8(text).map_err(|_| "the host's name is not UTF-8 text".to_owned())?;
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
@@ -214,8 +245,8 @@ fn host_and_port_of(text: &[u8]) -> Result<(String, u16), String> {
         return Err("the source names no host: ftp://[USER@]HOST[:PORT]/PATH".into());
     }
     let port = match port.strip_prefix(':') {
-        None if port.is_empty() => FTP_PORT,
-        Some("") => FTP_PORT,
+        None if port.is_empty() => default_port,
+        Some("") => default_port,
         Some(digits) => digits
             .parse()
             .ok()
@@ -320,9 +351,10 @@ mod tests {
             ("ftp://[\u{1b}[2J]/x", "not an IPv6 address"),
             ("h:2121", "port or a folder"),
             ("h:2121/x", "port or a folder"),
-            ("http://u:s3cret@h/", "not an ftp:// address"),
-            ("ftps://u:s3cret@h/", "cannot do it yet (TLS)"),
-            ("FTPES://h/", "cannot do it yet (TLS)"),
+            (
+                "http://u:s3cret@h/",
+                "not an ftp://, ftpes:// or ftps:// address",
+            ),
             ("", "names no host"),
             ("ftp://h/a%0d%0aDELE%20b", "path holds a line break"),
             ("ftp://u%0a:x@h/", "user holds a line break"),

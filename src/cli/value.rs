@@ -39,6 +39,26 @@ impl Value<'_> {
         }
     }
 
+    /// A SHA-256 in hexadecimal digits, with or without colons.
+    pub(super) fn fingerprint(self) -> Result<[u8; 32], String> {
+        let wrong = || self.wrong("not a SHA-256: 64 hexadecimal digits");
+        let digits: Vec<u8> = self
+            .0
+            .iter()
+            .filter(|b| **b != b':')
+            .map(|b| (*b as char).to_digit(16).and_then(|d| u8::try_from(d).ok()))
+            .collect::<Option<_>>()
+            .ok_or_else(wrong)?;
+        let bytes: Vec<u8> = digits
+            .chunks(2)
+            .map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit))
+            .collect();
+        match digits.len() {
+            64 => bytes.try_into().map_err(|_| wrong()),
+            _ => Err(wrong()),
+        }
+    }
+
     /// `30`, `30s`, `5m`, `2h`, `500ms`.
     pub(super) fn time(self) -> Result<Duration, String> {
         let (number, unit) = self.number_and_unit().ok_or_else(|| self.no_time())?;

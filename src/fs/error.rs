@@ -131,6 +131,7 @@ fn errno_of(kind: ErrorKind) -> i32 {
         | ErrorKind::Disconnected
         | ErrorKind::Incomplete
         | ErrorKind::Protocol
+        | ErrorKind::Untrusted
         | ErrorKind::Failed => libc::EIO,
     }
 }

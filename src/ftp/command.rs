@@ -23,6 +23,12 @@ pub(super) enum Command<'a> {
     OptsUtf8,
     /// RFC 3659 section 7.9: which facts listings are to carry, as `type;size;`.
     OptsMlst(&'a str),
+    /// RFC 4217: the connection is to be encrypted.
+    AuthTls,
+    /// RFC 4217: no buffers of the protection.
+    Pbsz,
+    /// RFC 4217: data connections are encrypted as well.
+    ProtP,
     /// RFC 959: bytes as they are.
     TypeImage,
     /// RFC 959: in which directory we are.
@@ -98,6 +104,9 @@ impl Command<'_> {
             Self::Feat => ("FEAT", plain, b""),
             Self::OptsUtf8 => ("OPTS", plain, b"UTF8 ON"),
             Self::OptsMlst(facts) => ("OPTS", "MLST ".into(), facts.as_bytes()),
+            Self::AuthTls => ("AUTH", plain, b"TLS"),
+            Self::Pbsz => ("PBSZ", plain, b"0"),
+            Self::ProtP => ("PROT", plain, b"P"),
             Self::TypeImage => ("TYPE", plain, b"I"),
             Self::Pwd => ("PWD", plain, b""),
             Self::Noop => ("NOOP", plain, b""),

@@ -67,6 +67,20 @@ impl ControlConnection {
         })
     }
 
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.stream.is_encrypted()
+    }
+
+    /// For the handshake.
+    pub(super) fn stream_mut(&mut self) -> &mut Stream {
+        &mut self.stream
+    }
+
+    /// Whether a reply, or a part of one, has been read that nobody took.
+    pub(super) fn has_leftovers(&self) -> bool {
+        !self.replies.is_empty()
+    }
+
     /// Sends commands in one segment. Their replies are to be read in order.
     ///
     /// # Errors
@@ -260,7 +274,7 @@ impl ControlConnection {
 
     /// Whose reply is it? `None` if it is that of the command sent ahead.
     fn sort(&mut self, verb: &'static str, mut reply: Reply) -> Result<Option<Reply>, FtpError> {
-        let login = matches!(verb, GREETING | "USER" | "PASS");
+        let login = matches!(verb, GREETING | "AUTH" | "USER" | "PASS");
         if login {
             reply.hide_password(self.password.expose());
         }
@@ -422,7 +436,7 @@ impl ControlConnection {
         }
     }
 
-    fn fail(&mut self, error: FtpError) -> FtpError {
+    pub(super) fn fail(&mut self, error: FtpError) -> FtpError {
         if !self.broken {
             log::debug!("[{}] {error}", self.number);
             self.broken = true;

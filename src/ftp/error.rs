@@ -17,6 +17,14 @@ pub enum FtpError {
         /// What the system said.
         source: io::Error,
     },
+    /// There is no encryption that can be trusted: a certificate, or a version of TLS.
+    #[error("{host}: {source}")]
+    Tls {
+        /// The host.
+        host: String,
+        /// Why, for the person who has to decide.
+        source: io::Error,
+    },
     /// Nothing happened for too long. The session is of no further use.
     #[error(transparent)]
     TimedOut(TimedOut),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 use super::{Features, FtpError, RemotePath};
 
@@ -23,6 +23,8 @@ pub struct Experience {
     pipelining: AtomicU8,
     line_feeds: AtomicU8,
     early_failures: AtomicU32,
+    encrypts: AtomicU8,
+    only_tls12: AtomicBool,
 }
 
 const UNKNOWN: u8 = 0;
@@ -74,8 +76,6 @@ impl Experience {
         self.pipelining.store(value, Ordering::Relaxed);
     }
 
-    /// How many data connections that were made ahead were of no use when they were needed. One that was
-    /// made before the last of these is not relied on.
     /// Whether a line feed alone ends a command too; `None` as long as nobody has tried.
     pub(super) fn line_feeds(&self) -> Option<bool> {
         match self.line_feeds.load(Ordering::Relaxed) {
@@ -90,12 +90,42 @@ impl Experience {
         self.line_feeds.store(value, Ordering::Relaxed);
     }
 
+    /// How many data connections that were made ahead were of no use when they were needed. One that was
+    /// made before the last of these is not relied on.
     pub(super) fn early_failures(&self) -> u32 {
         self.early_failures.load(Ordering::Relaxed)
     }
 
     pub(super) fn early_one_failed(&self) {
         self.early_failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether AUTH TLS leads to encryption; `None` as long as nobody has tried.
+    pub fn encrypts(&self) -> Option<bool> {
+        match self.encrypts.load(Ordering::Relaxed) {
+            YES => Some(true),
+            NO => Some(false),
+            _ => None,
+        }
+    }
+
+    pub(super) fn learn_encrypts(&self, works: bool) {
+        let value = if works { YES } else { NO };
+        self.encrypts.store(value, Ordering::Relaxed);
+    }
+
+    /// Whether TLS 1.3 has failed: servers that want each data connection to resume a session run out of tickets
+    /// (vsftpd, ProFTPD).
+    pub fn is_limited_to_tls12(&self) -> bool {
+        self.only_tls12.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn limit_to_tls12(&self) {
+        if !self.only_tls12.swap(true, Ordering::Relaxed) {
+            log::info!(
+                "the server refuses data connections that resume no session; going on with TLS 1.2"
+            );
+        }
     }
 
     pub(super) fn passive(&self) -> Passive {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::control::{ControlConnection, GREETING};
+use super::security::{self, PROTECTION, Security};
 use super::{Command, Experience, Features, FtpError, RemotePath, Reply};
-use crate::net::AddressFamily;
+use crate::net::{AddressFamily, TlsContext};
 
 /// A password: any bytes but CR, LF and NUL, and never printed.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -43,25 +44,36 @@ pub struct LoginConfig {
     pub password: Secret,
     /// Which addresses may be used.
     pub family: AddressFamily,
+    /// Whether it is encrypted.
+    pub security: Security,
     /// For resolving and connecting, together.
     pub connect_timeout: Duration,
     /// For each reply and for each stretch of a transfer without progress.
     pub timeout: Duration,
 }
 
+/// What a login comes to.
+pub(super) struct LoggedIn {
+    pub(super) control: ControlConnection,
+    pub(super) features: Arc<Features>,
+    /// What data connections need to be encrypted as well.
+    pub(super) tls: Option<TlsContext>,
+}
+
 /// Connects and logs in.
 ///
 /// # Errors
 /// [`FtpError::Unreachable`], a refusal with verb USER or PASS, a lost connection.
-pub(super) fn log_in(
-    config: &LoginConfig,
-    experience: &Experience,
-) -> Result<(ControlConnection, Arc<Features>), FtpError> {
+pub(super) fn log_in(config: &LoginConfig, experience: &Experience) -> Result<LoggedIn, FtpError> {
     let mut control = ControlConnection::connect(config)?;
     // All its replies together: a server that drips must not hold us up for each of them.
     let limit = Instant::now().checked_add(config.connect_timeout + config.timeout);
     control.set_limit(limit);
+    let mut tls = security::before_greeting(&mut control, config, experience)?;
     read_greeting(&mut control)?;
+    if tls.is_none() {
+        tls = security::after_greeting(&mut control, config, experience)?;
+    }
     let features = match experience.features() {
         Some(known) if experience.pipelining() == Some(true) => {
             let known = Arc::clone(known);
@@ -72,7 +84,11 @@ pub(super) fn log_in(
     };
     control.set_limit(None);
     log::debug!("[{}] logged in", control.number());
-    Ok((control, features))
+    Ok(LoggedIn {
+        control,
+        features,
+        tls,
+    })
 }
 
 fn read_greeting(control: &mut ControlConnection) -> Result<(), FtpError> {
@@ -91,6 +107,12 @@ fn log_in_step_by_step(
     known: Option<&Arc<Features>>,
     experience: &Experience,
 ) -> Result<Arc<Features>, FtpError> {
+    if control.is_encrypted() {
+        for command in PROTECTION {
+            let verb = command.verb();
+            accept(verb, control.exchange(command)?)?;
+        }
+    }
     let user = control.exchange(Command::User(&config.user))?;
     if user.code() == 331 {
         let password = control.exchange(Command::Pass(&config.password))?;
@@ -129,7 +151,12 @@ fn log_in_at_once(
     features: &Features,
 ) -> Result<(), FtpError> {
     let facts = features.facts_to_ask_for();
-    let mut commands = vec![Command::User(&config.user), Command::Pass(&config.password)];
+    let mut commands = Vec::with_capacity(8);
+    if control.is_encrypted() {
+        commands.extend(PROTECTION);
+    }
+    let protection = commands.len();
+    commands.extend([Command::User(&config.user), Command::Pass(&config.password)]);
     if features.has("UTF8") {
         commands.push(Command::OptsUtf8);
     }
@@ -138,6 +165,10 @@ fn log_in_at_once(
     }
     commands.push(Command::TypeImage);
     control.send(&commands)?;
+    for command in &commands[..protection] {
+        let reply = control.reply(command.verb())?;
+        accept(command.verb(), reply)?;
+    }
     let user = control.reply("USER")?;
     let password = control.reply("PASS")?;
     if user.code() == 331 {
@@ -146,7 +177,7 @@ fn log_in_at_once(
         // Already in: whatever PASS was answered does not matter.
         accept("USER", user)?;
     }
-    for command in &commands[2..] {
+    for command in &commands[protection + 2..] {
         let reply = control.reply(command.verb())?;
         if matches!(command, Command::TypeImage) {
             accept("TYPE", reply)?;

@@ -1,7 +1,7 @@
 //! The FTP protocol on one connection (RFC 959, 2389, 2428, 3659, 4217).
 //!
 //! `command`, `reply` and `control` are RFC 959 sections 4.1, 4.2 and 5.4; `login` and `features` add
-//! RFC 2389; `data` is RFC 2428; `session`, `stamp` and `listing` are RFC 3659.
+//! RFC 2389; `security` is RFC 4217; `data` is RFC 2428; `session`, `stamp` and `listing` are RFC 3659.
 
 mod path;
 mod error;
@@ -10,6 +10,7 @@ mod reply;
 mod control;
 mod features;
 mod experience;
+mod security;
 mod login;
 mod stamp;
 mod session;
@@ -19,6 +20,7 @@ mod batch;
 mod walk;
 mod data;
 mod arming;
+mod protected;
 mod transfer;
 mod settling;
 mod stored;
@@ -33,6 +35,7 @@ pub use features::Features;
 pub use login::{LoginConfig, Secret};
 pub use path::{InvalidPath, RemotePath, check_name, printable};
 pub use reply::{Reply, ReplyClass};
+pub use security::Security;
 pub use session::Session;
 pub use settling::Settling;
 pub use stored::{AT_ONCE, Answers, Behind, Ending, TimeCommand};

@@ -9,6 +9,7 @@ use super::control::ControlConnection;
 use super::stamp::{Stamp, parse_stamp};
 use super::transfer::VersionReplies;
 use super::{Command, Experience, Features, FtpError, LoginConfig, RemotePath, Reply, login};
+use crate::net::{TlsContext, TlsVersion};
 
 /// A logged-in connection with TYPE I.
 ///
@@ -27,6 +28,7 @@ pub struct Session {
     /// The reply to CWD is still out.
     entering: bool,
     arming: Arming,
+    tls: Option<TlsContext>,
 }
 
 impl Session {
@@ -35,10 +37,11 @@ impl Session {
     /// # Errors
     /// [`FtpError::Unreachable`], a refusal with verb USER or PASS, a lost connection.
     pub fn open(config: &LoginConfig, experience: &Arc<Experience>) -> Result<Self, FtpError> {
-        let (control, features) = login::log_in(config, experience)?;
+        let logged_in = login::log_in(config, experience)?;
         Ok(Self {
-            control,
-            features,
+            control: logged_in.control,
+            features: logged_in.features,
+            tls: logged_in.tls,
             experience: Arc::clone(experience),
             connect_timeout: config.connect_timeout,
             offset_held: false,
@@ -65,12 +68,12 @@ impl Session {
 
     /// Whether the next reply is sure to belong to the next command.
     pub fn is_in_step(&self) -> bool {
-        self.control.is_in_step()
+        self.control.is_in_step() && !self.is_of_a_version_that_failed()
     }
 
     /// In step, and the server has neither closed it nor said anything unasked. Does not wait.
     pub fn is_alive(&self) -> bool {
-        self.control.is_alive()
+        self.control.is_alive() && !self.is_of_a_version_that_failed()
     }
 
     /// Until `limit` at the latest every reply has come, or is given up; data that flows has no
@@ -287,6 +290,20 @@ impl Session {
             drop(self.control.send(&[Command::Quit]));
         }
         self.mark_broken();
+    }
+
+    /// What data connections need to be encrypted.
+    pub(super) fn tls(&self) -> Option<&TlsContext> {
+        self.tls.as_ref()
+    }
+
+    fn is_of_a_version_that_failed(&self) -> bool {
+        self.experience.is_limited_to_tls12()
+            && self
+                .control
+                .stream()
+                .established()
+                .is_some_and(|tls| tls.version != TlsVersion::V12)
     }
 
     pub(super) fn control(&self) -> &ControlConnection {

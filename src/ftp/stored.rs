@@ -9,11 +9,12 @@ use std::time::{Duration, SystemTime};
 
 use super::argument::is_filtered;
 use super::command::MAX_LINE;
+use super::protected::end_of_data;
 use super::session::{accepted, number_in, size_in, time_in, unexpected};
 use super::stamp::Stamp;
 use super::transfer::VersionReplies;
 use super::{Command, FtpError, RemotePath, Reply, Session, Transfer};
-use crate::net::{Direction, Stream};
+use crate::net::{Deadline, Direction, Stream};
 
 /// So many bytes go out at once: a new connection sends ten segments before it waits (RFC 6928).
 pub const AT_ONCE: u64 = 14_000;
@@ -181,13 +182,11 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
     }
 
     /// Ends what we send, and gives the session out, which still owes the final reply.
-    fn end_of_data(&mut self) -> Option<S> {
-        if let Some(mut data) = self.data.take()
-            && let Err(e) = data.shutdown_write()
-        {
-            log::debug!("{}: closing the data connection: {e}", self.verb);
-        }
-        self.session.take()
+    fn end_of_data(&mut self) -> Option<(S, Option<Stream>)> {
+        let session = self.session.take()?;
+        let data = self.data.take();
+        let unread = data.and_then(|data| end_of_data(data, &session, self.verb));
+        Some((session, unread))
     }
 
     /// As [`Transfer::finish`], for an upload to `path` on a server that answers several commands in one segment:
@@ -218,7 +217,7 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
             let answered = control.stream().wait(Direction::Read, &deadline).is_ok();
             log::debug!("{verb}: the server answers while it takes data: {answered}");
         }
-        let Some(mut session) = self.end_of_data() else {
+        let Some((mut session, mut unread)) = self.end_of_data() else {
             return Err(FtpError::Broken { verb });
         };
         let control = session.control_mut();
@@ -227,6 +226,7 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
         }
         let patience = Duration::from_secs(1).max(4 * control.round_trip().unwrap_or_default());
         let first = control.reply_within(verb, time)?;
+        unread.iter_mut().for_each(Stream::drain);
         if ahead && matches!(first.code(), 425 | 426) {
             session.early_one_failed();
         }
@@ -240,7 +240,7 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
                 match control.reply_within(command.verb(), patience) {
                     Ok(reply) => reply,
                     Err(_) if refuses(&first) => {
-                        return Err(FtpError::Refused { verb, reply: first });
+                        return Err(session.blame_tls13(FtpError::Refused { verb, reply: first }));
                     }
                     // Pure-FTPd answers all that it reads at a time with one 500.
                     Err(_) => return Ok((session, Ending::Unclear)),
@@ -273,11 +273,13 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
             return Ok((session, Ending::Early(Box::new(answers))));
         }
         if refuses(&first) {
-            return Err(FtpError::Refused { verb, reply: first });
+            return Err(session.blame_tls13(FtpError::Refused { verb, reply: first }));
         }
         // The last one is the upload's.
         match rest.pop() {
-            Some((_, reply)) if reply.is_negative() => Err(FtpError::Refused { verb, reply }),
+            Some((_, reply)) if reply.is_negative() => {
+                Err(session.blame_tls13(FtpError::Refused { verb, reply }))
+            }
             _ => {
                 session.mark_broken();
                 Ok((session, Ending::Unclear))
@@ -315,7 +317,8 @@ pub(super) fn give_all(data: &mut Stream, content: &[u8]) -> std::io::Result<()>
     if count != Some(content.len()) {
         return Err(std::io::ErrorKind::WriteZero.into());
     }
-    data.shutdown_write()
+    let deadline = Deadline::after(SILENCE, "the end of the data to leave");
+    data.shutdown_write(&deadline)
 }
 
 /// Whether a reply says no to the upload, and is no answer to what was asked behind it.

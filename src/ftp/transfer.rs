@@ -3,14 +3,15 @@
 use std::ops::DerefMut;
 use std::time::{Duration, SystemTime};
 
-use super::data::DataConnection;
+use super::data::{DataConnection, reason_for_no_data};
+use super::protected::end_of_data;
 use super::session::accepted;
 use super::stored::{With, give_all};
 use super::{Command, FtpError, RemotePath, Reply, Session, Settling};
 use crate::net::{Deadline, Direction, Stream, wait_either};
 
 /// How long the reason for a broken upload is waited for.
-const REASON: Duration = Duration::from_secs(2);
+pub(super) const REASON: Duration = Duration::from_secs(2);
 
 /// What SIZE and MDTM said, each with its own refusal.
 pub type VersionReplies = (Result<u64, FtpError>, Result<SystemTime, FtpError>);
@@ -142,7 +143,7 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
             let data = session.data_connection(verb)?;
             begun = Self::command(&mut session, data, command, offset, with);
         }
-        let Begun { data, first, told } = begun?;
+        let Begun { data, first, told } = begun.map_err(|e| session.blame_tls13(e))?;
         // From here on each stretch of the data has its own time.
         session.set_limit(None);
         let mut transfer = Self {
@@ -205,6 +206,7 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
         let mut data = session
             .complete(data, verb)
             .map_err(|e| reason_for_no_data(session, verb, e))?;
+        session.protect(&mut data, verb)?;
         if let Err(error) = session.has_entered() {
             // What follows is another directory's. Ended here, it leaves the session broken.
             data.abort();
@@ -217,14 +219,14 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
         };
         let told = match with {
             With::Check(_) if together => {
-                let size = session.control_mut().reply("SIZE")?;
-                let modified = session.control_mut().reply("MDTM")?;
+                let size = session.reply_beside(&mut data, "SIZE")?;
+                let modified = session.reply_beside(&mut data, "MDTM")?;
                 Some((size, modified))
             }
             _ => None,
         };
         if together && restarts {
-            let restart = session.control_mut().reply("REST")?;
+            let restart = session.reply_beside(&mut data, "REST")?;
             if restart.is_negative() {
                 // The transfer begins elsewhere then. Ended here, it leaves the session broken.
                 data.abort();
@@ -238,7 +240,12 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
             }
             session.set_holds_offset(offset > 0);
         }
-        let first = session.control_mut().reply(verb)?;
+        let mut first = session.reply_beside(&mut data, verb)?;
+        if first.is_preliminary()
+            && let Some(last) = session.shake_hands(&mut data, verb)?
+        {
+            first = last;
+        }
         if first.is_negative() {
             return Err(FtpError::Refused { verb, reply: first });
         }
@@ -276,6 +283,7 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
                     return Ok(count);
                 }
                 Ok(None) => self.wait(Direction::Read, &deadline)?,
+                Err(e) if data.is_encrypted() => return Err(self.reason_for(e)),
                 Err(e) => {
                     self.data = None;
                     self.doubt_early_ones();
@@ -335,8 +343,17 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
             },
         };
         match said {
-            Err(refusal @ (FtpError::Refused { .. } | FtpError::Farewell { .. })) => refusal,
+            Err(refusal @ (FtpError::Refused { .. } | FtpError::Farewell { .. })) => {
+                self.blamed(refusal)
+            }
             _ => FtpError::from_data(verb, error),
+        }
+    }
+
+    fn blamed(&mut self, error: FtpError) -> FtpError {
+        match &mut self.session {
+            Some(session) => session.blame_tls13(error),
+            None => error,
         }
     }
 
@@ -366,7 +383,7 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
                 Ok(Some(reply)) if reply.is_preliminary() => {}
                 Ok(Some(reply)) if reply.is_negative() => {
                     self.data = None;
-                    return Err(FtpError::Refused { verb, reply });
+                    return Err(self.blamed(FtpError::Refused { verb, reply }));
                 }
                 // Data may still be on its way, also when the control connection has died.
                 other => {
@@ -387,21 +404,18 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
         let Some(mut session) = self.session.take() else {
             return Err(FtpError::Broken { verb });
         };
-        if let Some(mut data) = self.data.take()
-            && self.sends
-            && let Err(e) = data.shutdown_write()
-        {
-            log::debug!("{verb}: closing the data connection: {e}");
-        }
+        let data = self.data.take().filter(|_| self.sends);
+        let mut unread = data.and_then(|data| end_of_data(data, &session, verb));
         let reply = match self.early.take() {
             Some(reply) => reply,
             None => session.control_mut().reply_within(verb, time),
         };
+        unread.iter_mut().for_each(Stream::drain);
         let reply = reply?;
         if self.ahead && matches!(reply.code(), 425 | 426) {
             session.early_one_failed();
         }
-        let reply = accepted(verb, reply)?;
+        let reply = accepted(verb, reply).map_err(|e| session.blame_tls13(e))?;
         if moves_a_file(verb) {
             session.set_holds_offset(false);
         }
@@ -458,23 +472,6 @@ impl<S: DerefMut<Target = Session>> Drop for Transfer<S> {
             data.abort();
         }
     }
-}
-
-/// A data connection that was reset as soon as it was made: the server may say why.
-fn reason_for_no_data(session: &mut Session, verb: &'static str, error: FtpError) -> FtpError {
-    let reset = matches!(&error, FtpError::NoDataConnection { source, .. }
-        if source.kind() == std::io::ErrorKind::ConnectionReset);
-    if reset {
-        for _ in 0..2 {
-            match session.control_mut().reply_within(verb, REASON) {
-                Ok(reply) if reply.is_preliminary() => {}
-                Ok(reply) if reply.is_negative() => return FtpError::Refused { verb, reply },
-                _ => break,
-            }
-        }
-    }
-    session.mark_broken();
-    error
 }
 
 /// Whether REST matters to it.

@@ -260,6 +260,7 @@ fn login_failure(login: &LoginConfig, error: &RemoteError) -> Failure {
             Status::Login,
             format!("login as '{user}' on {server} refused: {error} (check user and password)"),
         ),
+        ErrorKind::Untrusted => Failure::new(Status::Tls, untrusted(login, error)),
         ErrorKind::TooManyConnections => Failure::new(
             Status::Network,
             format!("{server} has no place for another connection: {error} (try again later)"),
@@ -276,6 +277,16 @@ fn login_failure(login: &LoginConfig, error: &RemoteError) -> Failure {
         ),
         _ => Failure::new(Status::Network, format!("{server}: {error}")),
     }
+}
+
+fn untrusted(login: &LoginConfig, error: &RemoteError) -> String {
+    if error.code().is_some() {
+        return format!(
+            "{} refuses encryption: {error} (tls=off goes on without)",
+            server(login)
+        );
+    }
+    error.to_string()
 }
 
 fn folder_failure(login: &LoginConfig, path: &RemotePath, error: &RemoteError) -> Failure {

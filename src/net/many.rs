@@ -1,13 +1,13 @@
 //! Waiting for several connections at once, until somebody calls.
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{Connecting, Stream};
+use super::{Connecting, Direction, Stream};
 
 /// Something that is waited for.
 #[derive(Debug, Clone, Copy)]
@@ -20,11 +20,19 @@ pub enum Source<'a> {
 
 impl Source<'_> {
     fn poll_fd(&self) -> PollFd<'_> {
-        let (fd, flags): (BorrowedFd<'_>, _) = match self {
-            Source::Bytes(stream) => (stream.fd(), PollFlags::IN),
-            Source::Connection(connecting) => (connecting.socket().as_fd(), PollFlags::OUT),
-        };
-        PollFd::from_borrowed_fd(fd, flags)
+        match self {
+            Source::Bytes(stream) => stream.poll_fd(Direction::Read),
+            Source::Connection(connecting) => {
+                PollFd::from_borrowed_fd(connecting.socket().as_fd(), PollFlags::OUT)
+            }
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        match self {
+            Source::Bytes(stream) => stream.is_ready(Direction::Read),
+            Source::Connection(_) => false,
+        }
     }
 }
 
@@ -60,6 +68,11 @@ impl Waker {
     /// # Errors
     /// What the system says.
     pub fn wait_any(&self, sources: &[Source<'_>], patience: Option<Duration>) -> io::Result<()> {
+        let patience = if sources.iter().any(Source::is_ready) {
+            Some(Duration::ZERO)
+        } else {
+            patience
+        };
         let patience = patience.map(|time| Timespec {
             tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(time.subsec_nanos()),

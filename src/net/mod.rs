@@ -5,12 +5,16 @@ mod clock;
 mod connect;
 mod stream;
 mod many;
+mod tls;
 
 pub use clock::boottime;
 pub use connect::{Connecting, connect, resolve};
 pub use deadline::{Deadline, TimedOut};
 pub use many::{Source, Waker};
 pub use stream::{Direction, Probe, Ready, Stream, wait_either};
+pub use tls::{
+    Established, Identity, Roots, TlsClient, TlsContext, TlsSettings, TlsSettingsError, TlsVersion,
+};
 
 /// Which addresses of a host may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

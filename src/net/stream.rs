@@ -8,10 +8,12 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{SockRef, TcpKeepalive};
 
 use super::Deadline;
+use super::tls::{Established, Link, TlsContext};
 
 /// Which way bytes are to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +49,8 @@ pub struct Ready {
 pub struct Stream {
     socket: TcpStream,
     peer: SocketAddr,
+    /// Locked by nobody else: a look at the connection may have to take in records of the protocol.
+    tls: Option<Box<Mutex<Link>>>,
 }
 
 impl Stream {
@@ -62,12 +66,70 @@ impl Stream {
             .with_interval(Duration::from_secs(15))
             .with_retries(3);
         options.set_tcp_keepalive(&keepalive)?;
-        Ok(Self { socket, peer })
+        Ok(Self {
+            socket,
+            peer,
+            tls: None,
+        })
     }
 
     /// The address at the other end.
     pub fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// From here on all bytes go through TLS. Sends the first of them and does not wait.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub fn start_tls(&mut self, context: &TlsContext) -> io::Result<()> {
+        let mut link = Link::new(context)?;
+        link.flush(&self.socket)?;
+        self.tls = Some(Box::new(Mutex::new(link)));
+        Ok(())
+    }
+
+    /// Gets the handshake further, without waiting. `true` when it is over, or there was none.
+    ///
+    /// # Errors
+    /// What the socket says; `InvalidData` with the reason if there can be no TLS.
+    pub fn try_handshake(&mut self) -> io::Result<bool> {
+        let Some(tls) = &mut self.tls else {
+            return Ok(true);
+        };
+        let link = tls.get_mut();
+        if !link.is_handshaking() {
+            return Ok(true);
+        }
+        let ended = link.pump(&self.socket)?;
+        if !link.is_handshaking() {
+            return Ok(true);
+        }
+        if ended {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(false)
+    }
+
+    /// Waits for the end of the handshake.
+    ///
+    /// # Errors
+    /// As [`Stream::try_handshake`]; [`TimedOut`](super::TimedOut).
+    pub fn handshake(&mut self, deadline: &Deadline) -> io::Result<()> {
+        while !self.try_handshake()? {
+            self.wait(Direction::Read, deadline)?;
+        }
+        Ok(())
+    }
+
+    /// What the handshake came to; `None` before its end, and without TLS.
+    pub fn established(&self) -> Option<Established> {
+        self.tls.as_ref().and_then(|tls| tls.lock().established())
+    }
+
+    /// Bytes go through TLS.
+    pub fn is_encrypted(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// Reads what has come, at least one byte; 0 is the end of the stream.
@@ -88,7 +150,10 @@ impl Stream {
     /// # Errors
     /// What the socket says.
     pub fn try_read(&mut self, buf: &mut [u8]) -> io::Result<Option<usize>> {
-        without_waiting(|| (&self.socket).read(buf))
+        match &mut self.tls {
+            Some(tls) => tls.get_mut().try_read(&self.socket, buf),
+            None => without_waiting(|| (&self.socket).read(buf)),
+        }
     }
 
     /// Gives bytes to the kernel, at least one.
@@ -109,7 +174,10 @@ impl Stream {
     /// # Errors
     /// What the socket says.
     pub fn try_write(&mut self, data: &[u8]) -> io::Result<Option<usize>> {
-        let count = without_waiting(|| (&self.socket).write(data))?;
+        let count = match &mut self.tls {
+            Some(tls) => tls.get_mut().try_write(&self.socket, data)?,
+            None => without_waiting(|| (&self.socket).write(data))?,
+        };
         if count == Some(0) && !data.is_empty() {
             return Err(io::ErrorKind::WriteZero.into());
         }
@@ -138,6 +206,13 @@ impl Stream {
         pieces: impl IntoIterator<Item = &'a [u8]>,
         deadline: &Deadline,
     ) -> io::Result<()> {
+        if self.tls.is_some() {
+            // A record is one piece for the peer, however it is cut on the way.
+            for piece in pieces {
+                self.write_all(piece, deadline)?;
+            }
+            return self.flush(deadline);
+        }
         for mut piece in pieces {
             while !piece.is_empty() {
                 // The kernel puts nothing behind the end of such a record.
@@ -167,10 +242,46 @@ impl Stream {
     /// # Errors
     /// [`TimedOut`](super::TimedOut).
     pub fn wait(&self, direction: Direction, deadline: &Deadline) -> io::Result<()> {
-        wait_for(
-            &mut [PollFd::from_borrowed_fd(self.fd(), flags(direction))],
-            deadline,
-        )
+        if self.is_ready(direction) {
+            return Ok(());
+        }
+        wait_for(&mut [self.poll_fd(direction)], deadline)
+    }
+
+    /// Something was taken from the socket before, and can be read now.
+    pub(super) fn is_ready(&self, direction: Direction) -> bool {
+        direction == Direction::Read && self.tls.as_ref().is_some_and(|tls| tls.lock().is_ready())
+    }
+
+    /// What has to happen to the socket.
+    pub(super) fn poll_fd(&self, direction: Direction) -> PollFd<'_> {
+        let mut wanted = flags(direction);
+        if let Some(tls) = &self.tls {
+            let link = tls.lock();
+            if link.wants_write() {
+                wanted |= PollFlags::OUT;
+            }
+            if link.is_handshaking() {
+                wanted = (wanted - PollFlags::OUT) | PollFlags::IN;
+                if link.wants_write() {
+                    wanted |= PollFlags::OUT;
+                }
+            }
+        }
+        PollFd::from_borrowed_fd(self.fd(), wanted)
+    }
+
+    /// Waits until what was written is with the kernel.
+    fn flush(&mut self, deadline: &Deadline) -> io::Result<()> {
+        while let Some(tls) = &mut self.tls {
+            let link = tls.get_mut();
+            link.flush(&self.socket)?;
+            if !link.wants_write() {
+                break;
+            }
+            wait_for(&mut [PollFd::new(&self.socket, PollFlags::OUT)], deadline)?;
+        }
+        Ok(())
     }
 
     /// Lets the kernel acknowledge at once what comes next. Servers that write a reply in two
@@ -183,12 +294,23 @@ impl Stream {
         }
     }
 
-    /// Says that no more bytes will come from us (FIN).
+    /// Says that no more bytes will come from us: close_notify under TLS, then FIN.
     ///
     /// # Errors
-    /// What the socket says.
-    pub fn shutdown_write(&mut self) -> io::Result<()> {
+    /// What the socket says; [`TimedOut`](super::TimedOut) while bytes wait for room.
+    pub fn shutdown_write(&mut self, deadline: &Deadline) -> io::Result<()> {
+        if let Some(tls) = &mut self.tls {
+            tls.get_mut().close();
+            self.flush(deadline)?;
+        }
         self.socket.shutdown(Shutdown::Write)
+    }
+
+    /// Takes what the peer still said, without waiting. Closed with unread bytes, the kernel would send RST,
+    /// and the peer lose what is on its way.
+    pub fn drain(&mut self) {
+        let mut rest = [0; 4096];
+        while let Ok(Some(1..)) = self.try_read(&mut rest) {}
     }
 
     /// Ends the connection with RST: the peer learns that what it got is not whole.
@@ -201,6 +323,15 @@ impl Stream {
 
     /// A look at the connection, without waiting and without taking anything from it.
     pub fn probe(&self) -> Probe {
+        if let Some(tls) = &self.tls {
+            let mut link = tls.lock();
+            // Records of the protocol itself (new tickets) are nothing that anybody said.
+            return match link.pump(&self.socket) {
+                Ok(false) => Probe::Quiet,
+                Ok(true) if link.has_bytes() => Probe::Readable,
+                Ok(true) | Err(_) => Probe::Closed,
+            };
+        }
         match without_waiting(|| self.socket.peek(&mut [0])) {
             Ok(None) => Probe::Quiet,
             Ok(Some(1..)) => Probe::Readable,
@@ -223,10 +354,14 @@ pub fn wait_either(
     second: &Stream,
     deadline: &Deadline,
 ) -> io::Result<Ready> {
-    let mut both = [
-        PollFd::from_borrowed_fd(first.fd(), flags(direction)),
-        PollFd::from_borrowed_fd(second.fd(), PollFlags::IN),
-    ];
+    let ready = Ready {
+        first: first.is_ready(direction),
+        second: second.is_ready(Direction::Read),
+    };
+    if ready.first || ready.second {
+        return Ok(ready);
+    }
+    let mut both = [first.poll_fd(direction), second.poll_fd(Direction::Read)];
     wait_for(&mut both, deadline)?;
     Ok(Ready {
         first: !both[0].revents().is_empty(),
@@ -266,7 +401,9 @@ fn wait_for(sockets: &mut [PollFd<'_>], deadline: &Deadline) -> io::Result<()> {
     }
 }
 
-fn without_waiting(mut attempt: impl FnMut() -> io::Result<usize>) -> io::Result<Option<usize>> {
+pub(super) fn without_waiting(
+    mut attempt: impl FnMut() -> io::Result<usize>,
+) -> io::Result<Option<usize>> {
     loop {
         match attempt() {
             Ok(count) => return Ok(Some(count)),

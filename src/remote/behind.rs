@@ -12,7 +12,9 @@ const BEFORE_TRIAL: usize = 2;
 impl Remote {
     /// Whether a file of this size may be sent together with its STOR.
     pub fn takes_all_at_once(&self, size: u64) -> bool {
+        // Under TLS nothing can be sent before the handshake.
         size <= AT_ONCE
+            && self.pool.experience().encrypts() != Some(true)
             && self.profile.is_proven(Ability::InOrder)
             && !self.profile.lacks(Ability::InOrder)
     }

@@ -46,6 +46,8 @@ pub enum ErrorKind {
     TimedOut,
     /// The connection was lost and could not be replaced.
     Disconnected,
+    /// There is no encryption that can be trusted.
+    Untrusted,
     /// The file on the server is not the one that was opened.
     Changed,
     /// The server has another number of bytes than were sent.
@@ -163,6 +165,7 @@ pub(super) fn meaning(error: &FtpError) -> ErrorKind {
     match error {
         FtpError::Unreachable { .. } => ErrorKind::Unreachable,
         FtpError::TimedOut(_) => ErrorKind::TimedOut,
+        FtpError::Tls { .. } => ErrorKind::Untrusted,
         FtpError::Farewell { .. } if error.is_too_many_connections() => {
             ErrorKind::TooManyConnections
         }
@@ -171,6 +174,10 @@ pub(super) fn meaning(error: &FtpError) -> ErrorKind {
         | FtpError::Broken { .. }
         | FtpError::NoDataConnection { .. }
         | FtpError::TransferBroke { .. } => ErrorKind::Disconnected,
+        FtpError::Refused {
+            verb: "AUTH" | "PBSZ" | "PROT",
+            ..
+        } => ErrorKind::Untrusted,
         FtpError::Refused { .. } if error.is_too_many_connections() => {
             ErrorKind::TooManyConnections
         }

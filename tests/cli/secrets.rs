@@ -106,17 +106,3 @@ fn not_in_complaints() {
         assert!(!done.stderr.contains(SECRET), "{done:?}");
     }
 }
-
-#[test]
-fn a_password_in_clear_is_warned_of_once() {
-    // Reached as this machine, by a name that does not say so, nothing listens, and that is enough.
-    let host = "no-such-host.invalid";
-    let warned = |args: &[&str], source: String| {
-        let done = Ftpfs::new().args(args).mount(source).fails(5, &[]);
-        done.stderr.matches("unencrypted").count()
-    };
-    assert_eq!(warned(&[], format!("ftp://u:p@{host}/")), 1);
-    assert_eq!(warned(&["-o", "tls=off"], format!("ftp://u:p@{host}/")), 0);
-    assert_eq!(warned(&[], format!("ftp://{host}/")), 0);
-    assert_eq!(warned(&[], "ftp://u:p@127.0.0.1:1/".into()), 0);
-}

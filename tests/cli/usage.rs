@@ -132,7 +132,7 @@ fn addresses_that_cannot_be_meant() {
     for (source, part) in [
         ("ftp://", "names no host"),
         ("ftp://u@/x", "names no host"),
-        ("http://h/", "not an ftp:// address"),
+        ("http://h/", "not an ftp://, ftpes:// or ftps:// address"),
         ("ftp://h:0/", "port of h"),
         ("ftp://[::1/", "not closed"),
         ("ftp://h/a%0ADELE%20x", "line break"),
@@ -147,12 +147,6 @@ fn addresses_that_cannot_be_meant() {
 fn what_this_version_cannot_do_is_refused() {
     let later = "this version of ftpfs cannot do it yet";
     for option in [
-        "tls=require",
-        "cacert=/etc/ssl/cert.pem",
-        "cert_sha256=00",
-        "no_verify_peer",
-        "cert=c.pem",
-        "key=k.pem",
         "passcommand=pass ftp",
         "codepage=cp1251",
         "tz=Europe/Berlin",
@@ -166,13 +160,56 @@ fn what_this_version_cannot_do_is_refused() {
             .mount("ftp://127.0.0.1:1/")
             .fails(1, &[name, later]);
     }
-    for source in [
-        "ftps://127.0.0.1:1/",
-        "ftpes://127.0.0.1:1/",
-        "ftpfs#ftps://127.0.0.1:1/",
+}
+
+#[test]
+fn encryption_that_cannot_be_meant() {
+    for (option, source, code, part) in [
+        ("tls=off", "ftps://127.0.0.1:1/", 1, "tls=off contradicts"),
+        ("tls=off", "ftpes://127.0.0.1:1/", 1, "tls=off contradicts"),
+        (
+            "tls=maybe",
+            "ftp://127.0.0.1:1/",
+            1,
+            "not auto, require or off",
+        ),
+        (
+            "cert_sha256=00",
+            "ftpes://127.0.0.1:1/",
+            1,
+            "64 hexadecimal digits",
+        ),
+        ("key=/dev/null", "ftpes://127.0.0.1:1/", 1, "no cert="),
+        (
+            "cacert=/nowhere.pem",
+            "ftpes://127.0.0.1:1/",
+            4,
+            "/nowhere.pem: No such file",
+        ),
+        (
+            "cacert=/dev/null",
+            "ftpes://127.0.0.1:1/",
+            4,
+            "holds none in PEM form",
+        ),
+        (
+            "cert=/dev/null",
+            "ftpes://127.0.0.1:1/",
+            4,
+            "holds no certificate",
+        ),
     ] {
         Ftpfs::new()
+            .args(["-o", option])
             .mount(source)
-            .fails(1, &["ftps:// and ftpes://", later]);
+            .fails(code, &[part]);
+    }
+    // Understood: only nobody is there.
+    for source in [
+        "ftps://127.0.0.1:1/",
+        "FTPES://127.0.0.1:1/",
+        "ftpfs#ftps://127.0.0.1:1/",
+    ] {
+        Ftpfs::new().mount(source).fails(5, &["127.0.0.1:1"]);
     }
 }

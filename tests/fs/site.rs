@@ -232,6 +232,7 @@ fn login(port: u16, user: &str, password: &str) -> LoginConfig {
         user: user.into(),
         password: Secret::new(password),
         family: AddressFamily::Any,
+        security: ftpfs::ftp::Security::Off,
         connect_timeout: Duration::from_secs(10),
         timeout: Duration::from_secs(15),
     }

@@ -16,7 +16,7 @@ use crate::check::{OrFail, eventually};
 use crate::facts::Facts;
 use crate::place::Place;
 use crate::site::{Sites, end_mount, folder_name};
-use crate::support::server::{servers_for_smoke, servers_under_test};
+use crate::support::server::{is_over_tls, servers_for_smoke, servers_under_test};
 use crate::tree;
 
 type Options = &'static [&'static str];
@@ -32,6 +32,12 @@ enum Set {
 }
 
 fn brands() -> Vec<(&'static Facts, Set)> {
+    if is_over_tls() {
+        let encrypting = servers_for_smoke().into_iter().filter(|b| b.encrypts());
+        return encrypting
+            .map(|brand| (Facts::of(Some(brand)), Set::Smoke))
+            .collect();
+    }
     let full = servers_under_test();
     let smoke = servers_for_smoke();
     let mut all = vec![(Facts::of(None), Set::Full)];

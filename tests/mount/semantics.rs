@@ -233,7 +233,8 @@ fn the_mount_shows_no_password(place: &Place) {
         .find(|line| line.contains(path))
         .expect("the mount is listed");
     assert!(line.contains(" fuse.ftpfs "), "its type: {line}");
-    assert!(line.starts_with("ftp://"), "its source: {line}");
+    assert!(line.starts_with("ftp"), "its source: {line}");
+    assert!(line.contains("://"), "its source: {line}");
     assert!(is_mounted(mount.path()), "it is mounted");
 }
 

@@ -13,6 +13,7 @@ use crate::files::{absent, bytes, close, has, put};
 use crate::place::{Look, Place};
 use crate::shell::{output, program, sh};
 use crate::support::mounted::{Mounted, is_mounted};
+use crate::support::server::trusting;
 
 cases! {
     fusermount_ends_the_process.smoke().mounts_only().uncompared(),
@@ -318,6 +319,7 @@ fn a_daemon_is_ready_when_the_command_returns(place: &Place) {
     fs::create_dir(&point).or_fail("mkdir");
     let run = output(
         program(local.path(), env!("CARGO_BIN_EXE_ftpfs"))
+            .args(trusting(&place.site.server().url))
             .arg(&place.site.server().url)
             .arg(&point),
     );

@@ -33,6 +33,7 @@ fn login(server: &Scripted) -> LoginConfig {
         user: b"me".to_vec(),
         password: Secret::new("secret"),
         family: AddressFamily::Any,
+        security: ftpfs::ftp::Security::Off,
         connect_timeout: Duration::from_secs(10),
         timeout: Duration::from_secs(10),
     }

@@ -20,6 +20,7 @@ fn login(server: &Server) -> LoginConfig {
         user: server.user().into(),
         password: Secret::new(server.password()),
         family: AddressFamily::Any,
+        security: ftpfs::ftp::Security::Off,
         connect_timeout: Duration::from_secs(10),
         timeout: Duration::from_secs(15),
     }

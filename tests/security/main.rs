@@ -29,6 +29,7 @@ fn config(server: &Scripted) -> LoginConfig {
         user: b"me".to_vec(),
         password: Secret::new("password"),
         family: AddressFamily::Any,
+        security: ftpfs::ftp::Security::Off,
         connect_timeout: Duration::from_secs(10),
         timeout: Duration::from_secs(10),
     }

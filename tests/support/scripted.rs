@@ -169,6 +169,14 @@ impl Conversation {
         drop(self.control.write_all(bytes));
     }
 
+    /// Bytes that come next, whatever they are; none at the end of the connection.
+    pub fn some_bytes(&mut self) -> Vec<u8> {
+        let mut bytes = vec![0; 4096];
+        let count = self.control.read(&mut bytes).unwrap_or(0);
+        bytes.truncate(count);
+        bytes
+    }
+
     /// The next line, whatever it is; `None` at the end of the connection.
     pub fn line(&mut self) -> Option<String> {
         let line = read_line(&mut self.control, &mut self.received)?;
@@ -184,6 +192,7 @@ impl Conversation {
             let line = self.line()?;
             let verb = line.split(' ').next().unwrap_or_default();
             match verb {
+                "AUTH" => self.send("502 no TLS"),
                 "USER" => self.send("331 password"),
                 "PASS" => self.send("230 in"),
                 "OPTS" | "TYPE" | "NOOP" => self.send("200 ok"),

@@ -66,6 +66,11 @@ impl Brand {
         self != Brand::Proftpd
     }
 
+    /// `scripts/servers` can start it with TLS.
+    pub fn encrypts(self) -> bool {
+        self != Brand::Embedded
+    }
+
     /// Stores names with blanks at their ends as they are.
     pub fn keeps_blanks(self) -> bool {
         self != Brand::PureFtpd
@@ -108,6 +113,25 @@ pub fn servers_under_test() -> Vec<Brand> {
     }
 }
 
+/// `FTPFS_TEST_TLS=explicit` (or `implicit`): servers speak nothing but TLS.
+pub fn is_over_tls() -> bool {
+    std::env::var_os("FTPFS_TEST_TLS").is_some()
+}
+
+/// The certificate of all servers that speak TLS; it is its own issuer.
+pub fn certificate() -> PathBuf {
+    let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    tmp.with_file_name("tls").join("cert.pem")
+}
+
+/// Arguments for a mount of `url`, if it encrypts.
+pub fn trusting(url: &str) -> Vec<String> {
+    match url.starts_with("ftp://") {
+        true => Vec::new(),
+        false => vec!["-o".into(), format!("cacert={}", certificate().display())],
+    }
+}
+
 /// The servers that the short cases run on: all, or those that `FTPFS_TEST_SERVERS` names.
 pub fn servers_for_smoke() -> Vec<Brand> {
     chosen_or(&Brand::ALL)
@@ -142,6 +166,7 @@ impl Server {
         let output = script(brand)
             .arg("start")
             .env("FTPFS_STOP_WITH", std::process::id().to_string())
+            .envs(std::env::var_os("FTPFS_TEST_TLS").map(|how| ("FTPFS_TLS", how)))
             .envs(settings.iter().copied())
             .output()
             .expect("scripts/servers can be run");
@@ -167,7 +192,11 @@ impl Server {
     /// # Panics
     /// When it does not come back.
     pub fn restart(&mut self) {
-        let output = script(self.brand).arg("restart").arg(&self.state).output();
+        let output = script(self.brand)
+            .arg("restart")
+            .arg(&self.state)
+            .envs(std::env::var_os("FTPFS_TEST_TLS").map(|how| ("FTPFS_TLS", how)))
+            .output();
         let output = output.expect("scripts/servers can be run");
         let said = text(&output);
         assert!(output.status.success(), "{} restarts:\n{said}", self.brand);
@@ -225,7 +254,7 @@ impl Server {
 
     /// User, password and port out of the address.
     fn parts(&self) -> (&str, &str, u16) {
-        let rest = self.url.strip_prefix("ftp://").expect("an ftp:// address");
+        let (_, rest) = self.url.split_once("://").expect("an address");
         let (login, host) = rest.split_once('@').expect("a login in the address");
         let (user, password) = login.split_once(':').expect("a password in the address");
         let port = host.trim_end_matches('/').rsplit(':').next();

@@ -1,0 +1,140 @@
+//! Data connections under TLS (RFC 4217 section 12): the handshake follows the command.
+//!
+//! vsftpd, ProFTPD and Pure-FTPd begin it only then; and they want each data connection to resume the session of
+//! its control connection, else they refuse it (522, 425).
+
+use super::session::accepted;
+use super::{FtpError, Reply, Session};
+use crate::net::{Deadline, Direction, Stream, wait_either};
+
+impl Session {
+    /// From here on the data connection is encrypted, if the session is. Does not wait.
+    ///
+    /// # Errors
+    /// [`FtpError::TransferBroke`].
+    pub(super) fn protect(&self, data: &mut Stream, verb: &'static str) -> Result<(), FtpError> {
+        match self.tls() {
+            Some(context) => data
+                .start_tls(context)
+                .map_err(|e| FtpError::from_data(verb, e)),
+            None => Ok(()),
+        }
+    }
+
+    /// The next reply on the control connection; the handshake on `data` goes on meanwhile, for some servers say
+    /// nothing before its end.
+    ///
+    /// # Errors
+    /// As the reply's, and [`FtpError::TransferBroke`].
+    pub(super) fn reply_beside(
+        &mut self,
+        data: &mut Stream,
+        verb: &'static str,
+    ) -> Result<Reply, FtpError> {
+        if !data.is_encrypted() {
+            return self.control_mut().reply(verb);
+        }
+        let time = self.timeout();
+        let deadline = self
+            .control()
+            .deadline(time, || format!("the reply to {verb}"));
+        loop {
+            if let Some(reply) = self.control_mut().try_reply(verb)? {
+                return Ok(reply);
+            }
+            match data.try_handshake() {
+                Ok(false) => self.wait_for_both(data, verb, &deadline)?,
+                // The reply says why.
+                Ok(true) | Err(_) => return self.control_mut().reply(verb),
+            }
+        }
+    }
+
+    /// Brings the handshake on `data` to its end, after the 1xx. A final reply that came instead is the result:
+    /// there is no data then.
+    ///
+    /// # Errors
+    /// The server's reason, or [`FtpError::TransferBroke`].
+    pub(super) fn shake_hands(
+        &mut self,
+        data: &mut Stream,
+        verb: &'static str,
+    ) -> Result<Option<Reply>, FtpError> {
+        let time = self.timeout();
+        let deadline = Deadline::after(time, format!("the TLS handshake of {verb}"));
+        loop {
+            match data.try_handshake() {
+                Ok(true) => return Ok(None),
+                Ok(false) => {}
+                Err(error) => {
+                    let said = self
+                        .control_mut()
+                        .reply_within(verb, super::transfer::REASON);
+                    return match said.and_then(|reply| accepted(verb, reply)) {
+                        Err(refusal @ (FtpError::Refused { .. } | FtpError::Farewell { .. })) => {
+                            Err(refusal)
+                        }
+                        _ => Err(FtpError::from_data(verb, error)),
+                    };
+                }
+            }
+            if !self.control().has_reply() {
+                self.wait_for_both(data, verb, &deadline)?;
+            }
+            match self.control_mut().try_reply(verb)? {
+                Some(reply) if reply.is_negative() => {
+                    return Err(FtpError::Refused { verb, reply });
+                }
+                Some(reply) if !reply.is_preliminary() => return Ok(Some(reply)),
+                _ => {}
+            }
+        }
+    }
+
+    fn wait_for_both(
+        &self,
+        data: &Stream,
+        verb: &'static str,
+        deadline: &Deadline,
+    ) -> Result<(), FtpError> {
+        wait_either(data, Direction::Read, self.control().stream(), deadline)
+            .map(drop)
+            .map_err(|e| FtpError::from_data(verb, e))
+    }
+
+    /// A transfer failed in a way that shows that the server does not believe a data connection under TLS 1.3 to
+    /// be the session's own. Whoever repeats it gets a session with TLS 1.2, which can be resumed for ever.
+    pub(super) fn blame_tls13(&mut self, error: FtpError) -> FtpError {
+        let speaks_13 = self
+            .control()
+            .stream()
+            .established()
+            .is_some_and(|tls| tls.version == crate::net::TlsVersion::V13);
+        let verb = match &error {
+            FtpError::Refused { verb, reply } if matches!(reply.code(), 425 | 522) => *verb,
+            FtpError::Farewell { verb, reply } if reply.code() == 522 => *verb,
+            _ => return error,
+        };
+        if !speaks_13 || self.experience().is_limited_to_tls12() {
+            return error;
+        }
+        let source = std::io::Error::other(error.to_string());
+        self.experience().limit_to_tls12();
+        self.mark_broken();
+        FtpError::NoDataConnection { verb, source }
+    }
+}
+
+/// Ends what we send. Under TLS the connection stays until the server has answered: what it says on it meanwhile
+/// has to be read, or the end becomes a reset (vsftpd then answers 426).
+pub(super) fn end_of_data(
+    mut data: Stream,
+    session: &Session,
+    verb: &'static str,
+) -> Option<Stream> {
+    let deadline = Deadline::after(session.timeout(), "the end of the data to leave");
+    if let Err(e) = data.shutdown_write(&deadline) {
+        log::debug!("{verb}: closing the data connection: {e}");
+    }
+    data.is_encrypted().then_some(data)
+}
