@@ -1,162 +1,163 @@
-//! Prints what the parsers make of a saved directory listing, as JSON.
+//! What ftpfs makes of a directory listing, as JSON: for bug reports, and for servers that nobody here has seen.
 //!
-//! `parse-listing FILE [--now RFC3339] [--tz OFFSET]`: `FILE` holds the bytes of one listing as the
-//! server sent them (`-`: standard input); `--now` is when it came (default: now), `--tz` the zone of
-//! the server's wall clock (`+02:00`; default: UTC). Whether it is the answer to MLSD or to LIST is
-//! seen from the content. Lines that give no entry are told on standard error.
+//! `cargo run --release --example parse-listing -- FILE [--now 2026-03-10T12:00:00Z] [--tz +02:00]`; FILE holds
+//! the bytes of an MLSD or a LIST as they came over the data connection (`curl ftp://HOST/DIR/` gives a
+//! LIST, `curl -X MLSD ftp://HOST/DIR/` an MLSD). `-` is standard input.
 
 use std::io::{Read as _, Write as _};
+use std::process::ExitCode;
 use std::time::SystemTime;
-use std::{env, fs, io, process};
 
+use clap::Parser;
 use ftpfs::ftp::listing::{
     Entry, EntryKind, ListingClock, ListingFormat, Modified, Precision, parse,
 };
-use ftpfs::ftp::printable;
-use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-const USAGE: &str = "usage: parse-listing FILE [--now RFC3339] [--tz OFFSET]";
+/// What ftpfs makes of a directory listing, as JSON.
+#[derive(Parser)]
+struct Args {
+    /// The listing as it came from the server; `-` is standard input.
+    file: String,
+    /// When it came: years that a listing leaves out follow from it.
+    #[arg(long, value_name = "RFC3339")]
+    now: Option<jiff::Timestamp>,
+    /// How far the server's clock is ahead of UTC: `+02:00`, `-0500`, `0`.
+    #[arg(long, value_name = "OFFSET", default_value = "+00:00", value_parser = offset, allow_hyphen_values = true)]
+    tz: i32,
+    /// What it is; without this its first line tells.
+    #[arg(long, value_parser = ["mlsd", "list"])]
+    format: Option<String>,
+}
 
-fn main() {
-    if let Err(message) = run(env::args().skip(1)) {
-        eprintln!("parse-listing: {message}");
-        process::exit(2);
+/// Seconds.
+fn offset(text: &str) -> Result<i32, String> {
+    let wrong = || format!("{text:?} is not an offset such as +02:00");
+    let (sign, digits) = match text.as_bytes().first() {
+        Some(b'-') => (-1, &text[1..]),
+        Some(b'+') => (1, &text[1..]),
+        _ => (1, text),
+    };
+    let digits: String = digits.chars().filter(|c| *c != ':').collect();
+    let (hours, minutes) = match digits.len() {
+        1 | 2 => (&digits[..], "0"),
+        4 => digits.split_at(2),
+        _ => return Err(wrong()),
+    };
+    let part = |part: &str| part.parse::<i32>().map_err(|_| wrong());
+    let seconds = part(hours)? * 3600 + part(minutes)? * 60;
+    match seconds <= 15 * 3600 {
+        true => Ok(sign * seconds),
+        false => Err(wrong()),
     }
 }
 
-fn run(mut args: impl Iterator<Item = String>) -> Result<(), String> {
-    let mut file = None;
-    let mut clock = ListingClock {
-        now: SystemTime::now(),
-        utc_offset: 0,
-    };
-    while let Some(arg) = args.next() {
-        let (option, inline) = match arg.split_once('=') {
-            Some((option, value)) if option.starts_with("--") => (option, Some(value.to_owned())),
-            _ => (arg.as_str(), None),
-        };
-        let mut value = || inline.clone().or_else(|| args.next()).ok_or(USAGE);
-        match option {
-            "--now" => {
-                let now = value()?;
-                let now: Timestamp = now.parse().map_err(|e| format!("--now {now}: {e}"))?;
-                clock.now = now.into();
-            }
-            "--tz" => {
-                let tz = value()?;
-                clock.utc_offset =
-                    offset(&tz).ok_or(format!("--tz {tz}: not an offset like +02:00"))?;
-            }
-            _ if file.is_none() => file = Some(arg),
-            _ => return Err(USAGE.to_owned()),
+/// A line of MLSD begins with facts (RFC 3659 section 7.2), or with a blank where there are none.
+fn is_mlsd(bytes: &[u8]) -> bool {
+    let mut lines = bytes
+        .split(|byte| *byte == b'\n')
+        .map(<[u8]>::trim_ascii_end);
+    let first = lines.find(|line| !line.is_empty()).unwrap_or_default();
+    let fact = first.split(|byte| *byte == b';').next().unwrap_or_default();
+    match fact.iter().position(|byte| *byte == b'=') {
+        Some(0) | None => false,
+        Some(end) => fact[..end]
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-')),
+    }
+}
+
+/// Text, or `KEY_hex` where the bytes are none.
+fn put(object: &mut Map<String, Value>, key: &str, bytes: &[u8]) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => object.insert(key.to_owned(), json!(text)),
+        Err(_) => {
+            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            object.insert(format!("{key}_hex"), json!(hex))
         }
-    }
-    let file = file.ok_or(USAGE)?;
-    let bytes = read(&file).map_err(|e| format!("{file}: {e}"))?;
-    let listing = parse(format_of(&bytes), &bytes, clock);
-    for line in &listing.unparsed {
-        eprintln!("no entry: {}", printable(line));
-    }
-    let entries: Vec<Value> = listing.entries.iter().map(entry).collect();
-    let text = serde_json::to_string_pretty(&json!({ "entries": entries }));
-    let text = text.map_err(|e| e.to_string())?;
-    writeln!(io::stdout(), "{text}").map_err(|e| e.to_string())
+    };
 }
 
-fn read(file: &str) -> io::Result<Vec<u8>> {
-    if file != "-" {
-        return fs::read(file);
-    }
-    let mut bytes = Vec::new();
-    io::stdin().read_to_end(&mut bytes)?;
-    Ok(bytes)
+fn moment(modified: Modified) -> Result<(String, &'static str), jiff::Error> {
+    let time = jiff::Timestamp::try_from(modified.time)?;
+    let time = time.to_zoned(jiff::tz::TimeZone::UTC);
+    Ok(match modified.precision {
+        Precision::Day => (time.strftime("%Y-%m-%d").to_string(), "day"),
+        Precision::Minute => (time.strftime("%Y-%m-%dT%H:%MZ").to_string(), "minute"),
+        Precision::Second => (time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(), "second"),
+        Precision::Subsecond => (
+            time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string(),
+            "subsecond",
+        ),
+    })
 }
 
-/// Seconds ahead of UTC: `+02:00`, `-0530`, `+2`, `Z`.
-fn offset(text: &str) -> Option<i32> {
-    if matches!(text, "Z" | "z" | "UTC") {
-        return Some(0);
-    }
-    let (sign, digits) = match text.as_bytes().first()? {
-        b'+' => (1, &text[1..]),
-        b'-' => (-1, &text[1..]),
-        _ => return None,
-    };
-    let (hours, minutes) = match digits.split_once(':') {
-        Some(parts) => parts,
-        None if digits.len() == 4 && digits.is_ascii() => digits.split_at(2),
-        None => (digits, "00"),
-    };
-    let part = |text: &str, most: i32| -> Option<i32> {
-        let digits = (1..=2).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
-        text.parse().ok().filter(|n| digits && *n <= most)
-    };
-    Some(sign * (part(hours, 25)? * 3600 + part(minutes, 59)? * 60))
-}
-
-/// MLSD if most lines begin with facts that tell a type: RFC 3659 asks it of every line, and a name
-/// with a line break may look like anything.
-fn format_of(bytes: &[u8]) -> ListingFormat {
-    let has_type = |line: &&[u8]| {
-        let facts = line.split(|b| *b == b' ').next().unwrap_or_default();
-        facts.split(|b| *b == b';').any(|fact| {
-            fact.get(..5)
-                .is_some_and(|key| key.eq_ignore_ascii_case(b"type="))
-        })
-    };
-    let lines = bytes.split(|b| *b == b'\n').filter(|line| line.len() > 1);
-    let (mlsd, other): (Vec<&[u8]>, Vec<&[u8]>) = lines.partition(has_type);
-    match mlsd.len() > other.len() {
-        true => ListingFormat::Mlsd,
-        false => ListingFormat::List,
-    }
-}
-
-fn entry(entry: &Entry) -> Value {
+fn object(entry: &Entry) -> Result<Value, jiff::Error> {
     let mut object = Map::new();
-    text_or_hex(&mut object, "name", &entry.name);
+    put(&mut object, "name", &entry.name);
     let kind = match entry.kind {
         EntryKind::File => "file",
         EntryKind::Directory => "dir",
         EntryKind::Symlink => "symlink",
         EntryKind::Other => "other",
     };
-    object.insert("type".into(), kind.into());
-    object.insert("size".into(), entry.size.into());
-    let (mtime, precision) = entry.modified.and_then(time).unzip();
-    object.insert("mtime".into(), mtime.into());
-    object.insert("precision".into(), precision.into());
+    object.insert("type".into(), json!(kind));
+    object.insert("size".into(), json!(entry.size));
+    let (mtime, precision) = entry.modified.map(moment).transpose()?.unzip();
+    object.insert("mtime".into(), json!(mtime));
+    object.insert("precision".into(), json!(precision));
     let mode = entry.mode.map(|mode| format!("{mode:04o}"));
-    object.insert("mode".into(), mode.into());
-    match (&entry.target, entry.kind) {
-        (Some(target), _) => text_or_hex(&mut object, "target", target),
-        (None, EntryKind::Symlink) => {
-            object.insert("target".into(), Value::Null);
+    object.insert("mode".into(), json!(mode));
+    if entry.kind == EntryKind::Symlink {
+        match &entry.target {
+            Some(target) => put(&mut object, "target", target),
+            None => {
+                object.insert("target".into(), Value::Null);
+            }
         }
-        (None, _) => {}
     }
-    Value::Object(object)
+    Ok(Value::Object(object))
 }
 
-fn text_or_hex(object: &mut Map<String, Value>, key: &str, bytes: &[u8]) {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => object.insert(key.into(), text.into()),
-        Err(_) => {
-            let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
-            object.insert(format!("{key}_hex"), hex.into())
+fn run(args: &Args) -> Result<String, Box<dyn std::error::Error>> {
+    let mut bytes = Vec::new();
+    if args.file == "-" {
+        std::io::stdin().read_to_end(&mut bytes)?;
+    } else {
+        bytes = std::fs::read(&args.file).map_err(|e| format!("{}: {e}", args.file))?;
+    }
+    let format = match args.format.as_deref() {
+        Some("mlsd") => ListingFormat::Mlsd,
+        Some(_) => ListingFormat::List,
+        None if is_mlsd(&bytes) => ListingFormat::Mlsd,
+        None => ListingFormat::List,
+    };
+    let clock = ListingClock {
+        now: args.now.map_or_else(SystemTime::now, SystemTime::from),
+        utc_offset: args.tz,
+    };
+    let listing = parse(format, &bytes, clock);
+    let entries = listing
+        .entries
+        .iter()
+        .map(object)
+        .collect::<Result<Vec<_>, _>>()?;
+    let unparsed: Vec<String> = listing
+        .unparsed
+        .iter()
+        .map(|line| line.escape_ascii().to_string())
+        .collect();
+    let all = json!({ "entries": entries, "unparsed": unparsed });
+    Ok(serde_json::to_string_pretty(&all)?)
+}
+
+fn main() -> ExitCode {
+    let printed = run(&Args::parse()).and_then(|text| Ok(writeln!(std::io::stdout(), "{text}")?));
+    match printed {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("parse-listing: {error}");
+            ExitCode::FAILURE
         }
-    };
-}
-
-/// The time in UTC, with no more digits than were told, and what was told.
-fn time(modified: Modified) -> Option<(String, &'static str)> {
-    let (format, precision) = match modified.precision {
-        Precision::Day => ("%Y-%m-%d", "day"),
-        Precision::Minute => ("%Y-%m-%dT%H:%MZ", "minute"),
-        Precision::Second => ("%Y-%m-%dT%H:%M:%SZ", "second"),
-        Precision::Subsecond => ("%Y-%m-%dT%H:%M:%S.%3fZ", "subsecond"),
-    };
-    let time = Timestamp::try_from(modified.time).ok()?;
-    Some((time.strftime(format).to_string(), precision))
+    }
 }

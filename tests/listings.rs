@@ -176,6 +176,34 @@ fn every_sample_comes_out_exactly() {
     assert!(differences.is_empty(), "\n{differences}");
 }
 
+/// The example that people are asked to run prints the same, whatever form it has to guess.
+#[test]
+fn the_example_prints_every_sample() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/listings");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = std::process::Command::new(cargo)
+        .args(["build", "-q", "--example", "parse-listing"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status();
+    assert!(built.unwrap().success());
+    let examples = Path::new(env!("CARGO_BIN_EXE_ftpfs")).with_file_name("examples");
+    for sample in corpus() {
+        let output = std::process::Command::new(examples.join("parse-listing"))
+            .arg(folder.join(format!("{}.txt", sample.name)))
+            .args(["--now", sample.expected["now"].as_str().unwrap()])
+            .args(["--tz", sample.expected["tz"].as_str().unwrap()])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}: {output:?}", sample.name);
+        let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let mut expected = sample.expected["entries"].clone();
+        for entry in expected.as_array_mut().unwrap() {
+            entry.as_object_mut().unwrap().remove("line");
+        }
+        assert_eq!(printed["entries"], expected, "{}", sample.name);
+    }
+}
+
 /// Headers, totals and `.` are silent; whatever else gives no entry is told, byte for byte.
 #[test]
 fn what_gives_no_entry_is_told() {
