@@ -247,6 +247,15 @@ fn chance_breaks_nothing(ground: &mut Ground) {
     ground.ends_clean();
 }
 
+/// By size or by time, whichever a busy machine reaches first.
+fn is_bounded(error: &std::io::Error) {
+    let errno = error.raw_os_error();
+    assert!(
+        matches!(errno, Some(libc::EIO | libc::ETIMEDOUT)),
+        "{error}"
+    );
+}
+
 /// Whatever goes on for ever is an error each time, and all that it took is given back.
 fn endless_replies_leave_nothing_behind(ground: &mut Ground) {
     ground.mount();
@@ -257,7 +266,7 @@ fn endless_replies_leave_nothing_behind(ground: &mut Ground) {
             let fault = ground.proxy.on(Verb::Mkd).answer_endlessly(bytes);
             for _ in 0..times {
                 let made = fs::create_dir(&dir).unwrap_err();
-                assert_eq!(made.raw_os_error(), Some(libc::EIO), "{made}");
+                is_bounded(&made);
             }
             assert!(fault.hits() >= times);
             fault.lift();
@@ -283,7 +292,7 @@ fn endless_listings_leave_nothing_behind(ground: &mut Ground) {
             let fault = ground.proxy.on(Verb::Listing).endless_data(bytes);
             for _ in 0..times {
                 let listed = names(&here).unwrap_err();
-                assert_eq!(listed.raw_os_error(), Some(libc::EIO), "{listed}");
+                is_bounded(&listed);
             }
             assert!(fault.hits() >= times);
             fault.lift();
