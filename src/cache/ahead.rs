@@ -196,7 +196,7 @@ impl ListingCache {
 
     /// Lists these on sessions that nobody uses, one after the other, in the background.
     fn guess(&self, dirs: Vec<RemotePath>, max_age: Duration) {
-        let jobs = self.spare_sessions().min(dirs.len());
+        let jobs = self.remote.spare_sessions().min(dirs.len());
         let more = {
             let mut guesses = self.guesses.lock();
             guesses.queue = dirs.into();
@@ -206,16 +206,6 @@ impl ListingCache {
             more
         };
         (0..more).for_each(|_| self.spawn_guess());
-    }
-
-    /// One session stays for whoever comes next.
-    fn spare_sessions(&self) -> usize {
-        if self.remote.is_contended() {
-            return 0;
-        }
-        let counts = self.remote.connections();
-        let free = counts.idle + counts.allowed.saturating_sub(counts.live);
-        free.saturating_sub(1)
     }
 
     /// A job for each directory: others get their turn, and at the end of the mount none follows.
@@ -229,7 +219,7 @@ impl ListingCache {
                 let max_age = guesses.max_age;
                 guesses.queue.pop_front().map(|dir| (dir, max_age))
             };
-            if let Some((dir, max_age)) = next.filter(|_| this.spare_sessions() > 0) {
+            if let Some((dir, max_age)) = next.filter(|_| this.remote.spare_sessions() > 0) {
                 let is_well = this.load_ahead(dir, max_age);
                 if is_well && this.has_guesses() {
                     std::mem::forget(running);

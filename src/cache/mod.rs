@@ -3,7 +3,12 @@
 mod block;
 mod readahead;
 mod reader;
+mod filling;
 mod stream;
+mod segments;
+mod lane;
+mod trial;
+mod pace;
 mod listing;
 mod small_files;
 mod own_time;

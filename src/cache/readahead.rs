@@ -54,6 +54,21 @@ impl ReadaheadWindow {
         self.front
     }
 
+    /// How far ahead it reaches now, in bytes.
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The sequence is worth the largest window.
+    pub(super) fn open(&mut self) {
+        self.size = self.max;
+    }
+
+    /// The largest it becomes, in bytes.
+    pub(super) fn max(&self) -> u64 {
+        self.max
+    }
+
     /// Fetch up to this offset.
     pub fn target(&self) -> u64 {
         if self.size == 0 {

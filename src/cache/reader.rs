@@ -2,20 +2,18 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::block::BLOCK;
-use super::stream::{READ_THROUGH, Stream};
+use super::segments::Segments;
+use super::stream::Stream;
 use super::{BlockCache, ContentId, ReadaheadWindow};
 use crate::ftp::RemotePath;
 use crate::remote::{ErrorKind, FileVersion, Remote, RemoteError};
 use crate::workers::Workers;
-
-/// Where somebody else waits for a session, a stream that has delivered this much gives its own up.
-const QUANTUM: u64 = 1 << 20;
 
 /// Why a read failed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -63,17 +61,20 @@ pub struct ReadContext {
 /// A read that memory can answer is answered by the caller. All others wait in a list that one job
 /// on a worker serves: it reads the file's one download on, block by block, and answers whoever
 /// has got all his bytes. When nobody waits and enough is read ahead, the job ends and the
-/// download rests until it is wanted again, reclaimed, or old.
+/// download rests until it is wanted again, reclaimed, or old. Where it pays, further jobs fetch segments in
+/// front of it by downloads of their own.
 pub struct FileReader {
     pub(super) context: ReadContext,
     pub(super) content: ContentId,
     pub(super) version: Option<FileVersion>,
     /// Set with the first bytes that leave.
-    delivered: AtomicBool,
+    pub(super) delivered: AtomicBool,
     /// What was fetched turned out to be of another content.
     pub(super) another: AtomicBool,
     /// Nobody will want anything but what is waited for already.
     retired: AtomicBool,
+    /// Bytes that have come from the server.
+    pub(super) arrived: AtomicU64,
     /// Taken by callers for a moment; never held while the network is used.
     pub(super) state: Mutex<State>,
     /// Taken by workers only, over the stream's I/O; before `state`.
@@ -94,6 +95,8 @@ pub(super) struct State {
     pub(super) begun: bool,
     /// The end of a file whose size was not known in advance.
     pub(super) end: Option<u64>,
+    /// What several streams at a time do.
+    pub(super) segments: Segments,
     /// Blocks that must outlive the cache's own judgement: of a file that is about to be deleted.
     pub(super) pinned: Vec<(u64, Vec<u8>)>,
 }
@@ -101,17 +104,17 @@ pub(super) struct State {
 pub(super) struct Waiter {
     offset: u64,
     length: usize,
-    bytes: Vec<u8>,
-    done: Done,
+    pub(super) bytes: Vec<u8>,
+    pub(super) done: Done,
 }
 
 impl Waiter {
     /// The first byte that is still missing.
-    fn need(&self) -> u64 {
+    pub(super) fn need(&self) -> u64 {
         self.offset + self.bytes.len() as u64
     }
 
-    fn missing(&self) -> usize {
+    pub(super) fn missing(&self) -> usize {
         self.length - self.bytes.len()
     }
 }
@@ -141,6 +144,7 @@ impl FileReader {
             delivered: AtomicBool::new(false),
             another: AtomicBool::new(false),
             retired: AtomicBool::new(false),
+            arrived: AtomicU64::new(0),
             state: Mutex::new(State {
                 path,
                 window,
@@ -150,6 +154,7 @@ impl FileReader {
                 detached: false,
                 begun: false,
                 end: None,
+                segments: Segments::new(),
                 pinned: Vec::new(),
             }),
             stream: Mutex::new(Stream::new()),
@@ -258,9 +263,9 @@ impl FileReader {
 
     /// Gives the session of a resting download back, if there is one. Never waits.
     pub fn reclaim(&self) -> bool {
-        self.stream
-            .try_lock()
-            .is_some_and(|mut stream| self.give_up(&mut stream))
+        let parked = self.state.lock().segments.give_up_parked();
+        let stream = self.stream.try_lock();
+        parked || stream.is_some_and(|mut stream| self.give_up(&mut stream))
     }
 
     /// The file is written from now on: no more is read ahead, and the download ends as soon as nobody
@@ -270,15 +275,19 @@ impl FileReader {
         self.reclaim();
     }
 
-    fn is_retired(&self) -> bool {
+    pub(super) fn is_retired(&self) -> bool {
         self.retired.load(Ordering::Acquire)
     }
 
     /// Gives the session back if the download has rested for longer than `rest`. Never waits.
     pub fn reclaim_if_older(&self, rest: Duration) -> bool {
-        self.stream
-            .try_lock()
-            .is_some_and(|mut stream| stream.used.elapsed() > rest && self.give_up(&mut stream))
+        self.stream.try_lock().is_some_and(|mut stream| {
+            let old = stream.used.elapsed() > rest;
+            if old {
+                self.state.lock().segments.stop();
+            }
+            old && self.give_up(&mut stream)
+        })
     }
 
     fn clip(&self, offset: u64, length: u32) -> usize {
@@ -298,135 +307,15 @@ impl FileReader {
         let target = self.target(&state);
         // Half a window is left before the next job: one job for many reads.
         let front = offset + length as u64;
-        if state.fetched < target
-            && state.fetched.saturating_sub(front) * 2 <= target - front.min(target)
-        {
+        let half = state.fetched.saturating_sub(front) * 2 <= target - front.min(target);
+        if state.fetched < target && (half || state.segments.are_due(target - state.fetched)) {
             self.start_filling(&mut state);
         }
     }
 
-    fn target(&self, state: &State) -> u64 {
+    pub(super) fn target(&self, state: &State) -> u64 {
         let size = self.version.map(|v| v.size).or(state.end);
         size.map_or(0, |size| state.window.target().min(size))
-    }
-
-    fn start_filling(self: &Arc<Self>, state: &mut State) {
-        if !state.filling {
-            state.filling = true;
-            let reader = Arc::clone(self);
-            self.context.workers.spawn(move || reader.fill());
-        }
-    }
-
-    /// The job: serves waiters and reads ahead until there is nothing to do.
-    fn fill(&self) {
-        // If this job dies by a defect, waiters must not wait for it for ever.
-        let _guard = FailOnUnwind(self);
-        let mut stream = self.stream.lock();
-        while let Some(goal) = self.next_goal(&mut stream) {
-            if let Err(error) = self.fetch(&mut stream, goal) {
-                self.fail_all(&error);
-            }
-        }
-        drop(stream);
-        // Who retired it meanwhile found the stream taken.
-        if self.is_retired() {
-            self.reclaim();
-        }
-    }
-
-    /// Answers everyone who has all his bytes, and says which byte is wanted next.
-    fn next_goal(&self, stream: &mut Stream) -> Option<u64> {
-        let mut state = self.state.lock();
-        let mut complete = Vec::new();
-        for mut waiter in std::mem::take(&mut state.waiters) {
-            self.advance_locked(&state, &mut waiter, Some(stream));
-            let at_end = state.end.is_some_and(|end| waiter.need() >= end);
-            if waiter.missing() == 0 || at_end {
-                complete.push(waiter);
-            } else {
-                state.waiters.push_back(waiter);
-            }
-        }
-        if !complete.is_empty() {
-            drop(state);
-            let verdict = self.verdict(stream);
-            self.delivered.fetch_or(verdict.is_ok(), Ordering::Relaxed);
-            for waiter in complete {
-                match &verdict {
-                    Ok(()) => (waiter.done)(Ok(&waiter.bytes)),
-                    Err(error) => (waiter.done)(Err(error.clone())),
-                }
-            }
-            self.finish_at_end(stream);
-            state = self.state.lock();
-        }
-        let contended = self.context.remote.is_contended();
-        if let Some(first) = state.waiters.front().map(Waiter::need) {
-            if contended && stream.delivered >= QUANTUM {
-                self.give_up(stream);
-            }
-            let near = first.saturating_sub(2 * READ_THROUGH)..=first;
-            return state
-                .waiters
-                .iter()
-                .map(Waiter::need)
-                .filter(|need| near.contains(need))
-                .min();
-        }
-        let retired = self.is_retired();
-        if !contended
-            && !retired
-            && !state.detached
-            && let Some(gap) = self.next_gap(&mut state, stream)
-        {
-            return Some(gap);
-        }
-        if contended || retired {
-            self.give_up(stream);
-        }
-        state.filling = false;
-        None
-    }
-
-    /// The first byte that the window wants and memory does not have.
-    fn next_gap(&self, state: &mut State, stream: &Stream) -> Option<u64> {
-        let target = self.target(state);
-        let mut at = state.fetched.max(state.window.front());
-        while at < target {
-            match self.known_length(at, stream) {
-                0 => {
-                    state.fetched = at;
-                    return Some(at);
-                }
-                n => at += n,
-            }
-        }
-        state.fetched = at;
-        None
-    }
-
-    fn known_length(&self, at: u64, stream: &Stream) -> u64 {
-        if let Some(bytes) = stream.bytes(at, usize::MAX) {
-            return bytes.len() as u64;
-        }
-        let block = self.context.blocks.get(self.content, at);
-        block
-            .and_then(|b| b.bytes(at, usize::MAX).map(|bytes| bytes.len() as u64))
-            .unwrap_or(0)
-    }
-
-    fn fail_all(&self, error: &ReadError) {
-        let waiters = std::mem::take(&mut self.state.lock().waiters);
-        for waiter in waiters {
-            (waiter.done)(Err(error.clone()));
-        }
-        // Reading ahead has no one to tell; it is tried again when somebody waits.
-        let mut state = self.state.lock();
-        state.fetched = u64::MAX;
-        let front = state.window.front();
-        state.window = ReadaheadWindow::new(self.context.readahead);
-        state.window.record(front, 0);
     }
 
     fn advance(&self, waiter: &mut Waiter, stream: Option<&Stream>) {
@@ -435,7 +324,12 @@ impl FileReader {
     }
 
     /// Gives a waiter what memory has of his bytes, up to the first that is missing.
-    fn advance_locked(&self, state: &State, waiter: &mut Waiter, stream: Option<&Stream>) {
+    pub(super) fn advance_locked(
+        &self,
+        state: &State,
+        waiter: &mut Waiter,
+        stream: Option<&Stream>,
+    ) {
         while waiter.missing() > 0 {
             let (need, missing) = (waiter.need(), waiter.missing());
             if let Some(bytes) = stream.and_then(|s| s.bytes(need, missing)) {
@@ -469,17 +363,5 @@ impl State {
         let from = usize::try_from(at - start).ok()?;
         let bytes = data.get(from..)?;
         (!bytes.is_empty()).then(|| &bytes[..bytes.len().min(length)])
-    }
-}
-
-struct FailOnUnwind<'a>(&'a FileReader);
-
-impl Drop for FailOnUnwind<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let mut state = self.0.state.lock();
-            state.filling = false;
-            drop(std::mem::take(&mut state.waiters));
-        }
     }
 }

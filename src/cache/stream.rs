@@ -37,6 +37,14 @@ impl Stream {
         }
     }
 
+    /// Goes on with this one.
+    pub(super) fn run(&mut self, download: Download) {
+        self.download = Some(download);
+        self.delivered = 0;
+        self.used = Instant::now();
+        (self.building, self.filled) = (Vec::new(), 0);
+    }
+
     /// Bytes of the block under construction.
     pub(super) fn bytes(&self, at: u64, length: usize) -> Option<&[u8]> {
         let from = usize::try_from(at.checked_sub(self.building_at)?).ok()?;
@@ -51,9 +59,16 @@ impl FileReader {
     /// Reads one piece of the stream such that `goal` comes nearer.
     pub(super) fn fetch(&self, stream: &mut Stream, goal: u64) -> Result<(), ReadError> {
         let position = stream.download.as_ref().map(Download::position);
-        if !position.is_some_and(|at| at <= goal && goal - at <= READ_THROUGH) {
-            self.give_up(stream);
-            self.open(stream, goal)?;
+        // Of a deleted file there will be no other stream: through what others have fetched, too.
+        let through = |at: u64| {
+            goal - at <= READ_THROUGH
+                || goal - at <= self.context.readahead && self.state.lock().detached
+        };
+        if !position.is_some_and(|at| at <= goal && through(at)) {
+            self.leave(stream);
+            if !self.take_parked(stream, goal) {
+                self.open(stream, goal)?;
+            }
         }
         let Some(download) = &mut stream.download else {
             return Ok(());
@@ -79,6 +94,7 @@ impl FileReader {
             }
             Ok(n) => {
                 stream.filled += n;
+                self.arrived.fetch_add(n as u64, Ordering::Relaxed);
                 stream.delivered += n as u64;
                 stream.used = Instant::now();
                 if stream.filled == stream.building.len() {
@@ -112,10 +128,11 @@ impl FileReader {
             Download::open
         };
         let download = open(&self.context.remote, &path, offset, self.version);
-        stream.download = Some(download.map_err(|e| ReadError::Remote(Arc::new(e)))?);
-        stream.delivered = 0;
-        stream.used = Instant::now();
-        (stream.building, stream.filled) = (Vec::new(), 0);
+        let download = download.map_err(|e| ReadError::Remote(Arc::new(e)))?;
+        if let Some(round_trip) = download.round_trip() {
+            self.state.lock().segments.round_trip = round_trip;
+        }
+        stream.run(download);
         Ok(())
     }
 

@@ -432,6 +432,11 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
         }
     }
 
+    /// The shortest time in which a command was answered, if one was.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.session.as_ref()?.control().round_trip()
+    }
+
     /// Gives up in the middle: an upload with RST, so that the server does not take half a file
     /// for a whole one. What is left to do may wait and is the [`Settling`]'s.
     pub fn abandon(mut self) -> Settling<S> {

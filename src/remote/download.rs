@@ -1,6 +1,7 @@
 //! `Download`: the bytes of a file from an offset on; survives a lost connection.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::settle;
 use super::{ErrorKind, FileVersion, Remote, RemoteError};
@@ -101,6 +102,14 @@ impl Download {
         self.position
     }
 
+    /// The shortest time in which the server has answered, if that is known now.
+    pub fn round_trip(&self) -> Option<Duration> {
+        match &self.state {
+            State::Running(transfer) | State::Drained(transfer) => transfer.round_trip(),
+            State::Interrupted(_) | State::Ended => None,
+        }
+    }
+
     /// Reads what has arrived, at least one byte. 0 is the end of the file: the server has said so
     /// with a final 2xx, and the byte count is the expected one.
     ///
@@ -167,6 +176,15 @@ impl Download {
     /// Stops in the middle. The session is cleaned up without making the caller wait.
     pub fn abandon(self) {
         // Done by `drop`.
+    }
+
+    /// As [`Download::abandon`], but waits until the session is free again, about a round trip: for somebody who
+    /// needs it for his next download.
+    pub fn leave(mut self) {
+        let state = std::mem::replace(&mut self.state, State::Ended);
+        if let State::Running(transfer) | State::Drained(transfer) = state {
+            transfer.abandon().settle();
+        }
     }
 
     fn is_whole(&self) -> bool {

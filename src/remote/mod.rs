@@ -9,6 +9,7 @@ mod small;
 mod upload;
 mod behind;
 mod slot;
+mod streams;
 mod temporary;
 mod list;
 mod walk;
@@ -22,7 +23,7 @@ mod names;
 pub mod readers;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -33,6 +34,7 @@ pub use error::{ErrorKind, RemoteError};
 pub use list::Listing;
 pub use slot::UploadSlot;
 pub use small::SmallFile;
+pub use streams::{Streams, StreamsTurn};
 pub use temporary::TemporaryNames;
 pub use upload::{Stored, Upload, UploadMode, Wanted};
 pub use zone::EXACT_TIMES;
@@ -83,6 +85,10 @@ pub struct Remote {
     uploads: AtomicUsize,
     begun: Instant,
     slots: slot::Slots,
+    /// How many at a time bring one file the fastest, and since when that is known.
+    streams: Mutex<Option<(Streams, Instant)>>,
+    /// Somebody has a [`StreamsTurn`].
+    streams_taken: AtomicBool,
     unsettled: settle::Unsettled,
     /// Backups that could not be deleted.
     left_behind: Mutex<BTreeSet<RemotePath>>,
@@ -114,6 +120,8 @@ impl Remote {
             uploads: AtomicUsize::new(0),
             begun: Instant::now(),
             slots: slot::Slots::default(),
+            streams: Mutex::default(),
+            streams_taken: AtomicBool::new(false),
             unsettled: settle::Unsettled::default(),
             left_behind: Mutex::default(),
         })

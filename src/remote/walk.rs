@@ -87,12 +87,10 @@ impl Remote {
 
     /// How many sessions share the work, if others leave them; one stays for whoever comes next.
     fn parts(&self, directories: usize) -> usize {
-        if self.pool.is_contended() || !self.profile.is_proven(Ability::Walk) {
+        if !self.profile.is_proven(Ability::Walk) {
             return 1;
         }
-        let counts = self.pool.counts();
-        let free = counts.idle + counts.allowed.saturating_sub(counts.live);
-        let most = free.saturating_sub(1).min(directories / WORTH_A_SESSION);
+        let most = self.spare_sessions().min(directories / WORTH_A_SESSION);
         most.clamp(1, MOST_PARTS)
     }
 

@@ -13,6 +13,7 @@ mod kept;
 mod operation;
 mod outage;
 mod proxy;
+mod segments;
 mod special;
 mod stress;
 mod table;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
     trials.extend(kept::trials(&site));
     trials.extend(writeback::trials(&site));
     trials.extend(walks::trials(&site));
+    trials.extend(segments::trials(&site));
     trials.extend(table::trials(&site));
     libtest_mimic::run(&arguments, trials).exit_code()
 }

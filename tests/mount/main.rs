@@ -36,6 +36,7 @@ mod options;
 mod pool;
 mod read;
 mod rename;
+mod segments;
 mod semantics;
 mod tools;
 mod trouble;
@@ -71,6 +72,7 @@ const TOPICS: &[(&str, &[Case])] = &[
     ("walks", walks::CASES),
     ("concurrency", concurrency::CASES),
     ("pool", pool::CASES),
+    ("segments", segments::CASES),
     ("limits", limits::CASES),
     ("steady", steady::CASES),
     ("editors", editors::CASES),
