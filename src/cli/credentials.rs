@@ -1,11 +1,15 @@
 //! Where user and password come from, in order.
 
 use std::env;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use super::netrc;
 use super::prompt;
@@ -15,6 +19,9 @@ use crate::mount::{Failure, Status};
 
 /// More than any password has; a file that is longer was named by mistake.
 const LONGEST_PASSWORD: u64 = 4096;
+
+/// A password manager may ask its owner first.
+const PATIENCE_WITH_COMMAND: Duration = Duration::from_secs(120);
 
 /// More than any `.netrc` has.
 const LONGEST_NETRC: u64 = 1 << 20;
@@ -37,7 +44,7 @@ pub(super) struct Named {
 }
 
 /// Finds user and password. The first that has one wins: `user=NAME:PASSWORD`, the source, passfile,
-/// standard input, `FTPFS_PASSWORD`, netrc, the prompt. Nobody named: netrc, else anonymous.
+/// passcommand, standard input, `FTPFS_PASSWORD`, netrc, the prompt. Nobody named: netrc, else anonymous.
 ///
 /// # Errors
 /// A file that cannot be read or that others can read, no password to be had, an interrupted prompt.
@@ -126,12 +133,49 @@ fn from_file_or_stdin(settings: &Settings) -> Result<Option<Vec<u8>>, Failure> {
         }
         return first_line(file).map(Some).map_err(|e| unreadable(path, &e));
     }
+    if let Some(command) = &settings.passcommand {
+        return from_command(command).map(Some);
+    }
     if settings.password_stdin {
         return first_line(io::stdin().lock())
             .map(Some)
             .map_err(|e| Failure::usage(format!("no password on standard input: {e}")));
     }
     Ok(None)
+}
+
+/// What a command of the user prints first, by the shell, as in every other program that has such an option. It may
+/// ask at the terminal.
+fn from_command(command: &OsStr) -> Result<Vec<u8>, Failure> {
+    let failed = |why: String| Failure::usage(format!("passcommand: {why}"));
+    let mut child = Command::new("/bin/sh")
+        .arg("-c")
+        .arg(command)
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|e| failed(e.to_string()))?;
+    let output = child.stdout.take();
+    let (answer, answered) = mpsc::channel();
+    std::thread::spawn(move || {
+        let line = output.map_or(Err(io::ErrorKind::BrokenPipe.into()), first_line);
+        // Who gave up waiting wants no answer.
+        drop(answer.send(line));
+    });
+    let line = answered.recv_timeout(PATIENCE_WITH_COMMAND);
+    if line.is_err() {
+        // Its end is not waited for: it may have left others behind.
+        drop(child.kill());
+        return Err(failed(format!(
+            "it has printed nothing within {} s",
+            PATIENCE_WITH_COMMAND.as_secs()
+        )));
+    }
+    let status = child.wait().map_err(|e| failed(e.to_string()))?;
+    match (status.success(), line) {
+        (true, Ok(Ok(line))) => Ok(line),
+        (true, Ok(Err(error))) => Err(failed(format!("no password printed: {error}"))),
+        (false, _) | (_, Err(_)) => Err(failed(format!("it failed ({status})"))),
+    }
 }
 
 /// The first line without its end, byte for byte.

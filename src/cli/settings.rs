@@ -1,5 +1,6 @@
 //! `Settings`: every option with a value, defaults filled in from the table.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ pub(super) enum Tls {
 pub(super) struct Settings {
     pub(super) user: Option<Vec<u8>>,
     pub(super) passfile: Option<PathBuf>,
+    pub(super) passcommand: Option<OsString>,
     pub(super) password_stdin: bool,
     pub(super) netrc: Option<PathBuf>,
     pub(super) tls: Tls,

@@ -114,7 +114,8 @@ pub(super) const TABLE: &[Spec] = &[
         set!(s, v => s.password_stdin = v.yes()?)),
     row!(Login, "netrc", "FILE", "", "use FILE instead of ~/.netrc",
         set!(s, v => s.netrc = Some(v.path()?))),
-    row!(Login, "passcommand", "COMMAND", "", "the password is what COMMAND prints", Later("password commands")),
+    row!(Login, "passcommand", "COMMAND", "", "the password is the first line that COMMAND prints (by sh -c)",
+        set!(s, v => s.passcommand = Some(v.command()))),
 
     row!(Server, "tls", "auto|require|off", "auto", "encrypt where the server offers it (auto), or fail (require)",
         set!(s, v => s.tls = tls(v)?)),

@@ -1,6 +1,6 @@
 //! `Value`: what stands behind an option's name, read as time, size, number or yes and no.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -37,6 +37,10 @@ impl Value<'_> {
             b"no" | b"false" | b"off" | b"0" => Ok(false),
             _ => Err(self.wrong("not yes or no")),
         }
+    }
+
+    pub(super) fn command(self) -> OsString {
+        OsStr::from_bytes(self.0).to_owned()
     }
 
     /// A SHA-256 in hexadecimal digits, with or without colons.

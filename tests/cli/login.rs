@@ -58,6 +58,31 @@ fn from_a_file_that_others_can_read_with_a_warning() {
 }
 
 #[test]
+fn from_a_command() {
+    logs_in(b"u", b"from a, command", |f, s| {
+        f.args([
+            "-o",
+            "passcommand=\"printf 'from a, %s\\n' command; echo more\"",
+        ])
+        .mount(url("u@", s))
+    });
+    logs_in(b"u", b"pw", |f, s| {
+        f.args(["--passcommand", "echo pw | cat"])
+            .mount(url("u@", s))
+    });
+    for (command, part) in [
+        ("exit 3", "passcommand: it failed (exit status: 3)"),
+        ("echo pw; exit 1", "passcommand: it failed"),
+        ("true", "no password printed"),
+    ] {
+        Ftpfs::new()
+            .args(["--passcommand", command])
+            .mount("ftp://u@127.0.0.1:1/")
+            .fails(1, &[part]);
+    }
+}
+
+#[test]
 fn from_standard_input() {
     logs_in(b"u", b"from stdin", |f, s| {
         f.input("from stdin\nrest")

@@ -147,7 +147,6 @@ fn addresses_that_cannot_be_meant() {
 fn what_this_version_cannot_do_is_refused() {
     let later = "this version of ftpfs cannot do it yet";
     for option in [
-        "passcommand=pass ftp",
         "codepage=cp1251",
         "tz=Europe/Berlin",
         "active",
