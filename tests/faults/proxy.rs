@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
@@ -90,11 +89,11 @@ tests! {
 }
 
 /// One trial per test.
-pub(crate) fn trials(site: &Arc<Site>) -> Vec<Trial> {
+pub(crate) fn trials(site: &Site) -> Vec<Trial> {
     TESTS
         .iter()
         .map(|(name, test)| {
-            let site = Arc::clone(site);
+            let site = site.clone();
             Trial::test(format!("proxy::{name}"), move || {
                 let server = site.server();
                 fs::create_dir(server.at(name)).unwrap();
@@ -152,7 +151,7 @@ fn everything_goes_through(scene: &Scene<'_>) {
 
 fn end_of(how: How) -> ErrorKind {
     match how {
-        How::Fin => ErrorKind::UnexpectedEof,
+        How::Fin | How::Close => ErrorKind::UnexpectedEof,
         How::Rst => ErrorKind::ConnectionReset,
     }
 }
@@ -334,7 +333,7 @@ fn downloads_are_cut_at_the_byte(scene: &Scene<'_>) {
             let mut client = scene.login();
             let (found, ended, _) = client.fetch(&retr);
             match how {
-                How::Fin => assert!(found == content[..at], "{} of {at}", found.len()),
+                How::Fin | How::Close => assert!(found == content[..at], "{} of {at}", found.len()),
                 // What the client's side has not taken yet is lost to it.
                 How::Rst => assert!(content[..at].starts_with(&found)),
             }
@@ -368,7 +367,7 @@ fn uploads_are_cut_at_the_byte(scene: &Scene<'_>) {
             assert!(reply.starts_with(expected), "{reply}");
             let there = fs::read(scene.there("file")).unwrap();
             match how {
-                How::Fin => assert!(there == content[..at]),
+                How::Fin | How::Close => assert!(there == content[..at]),
                 // What the server has not read yet is lost to it.
                 How::Rst => assert!(content[..at].starts_with(&there)),
             }

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::event::PollFlags;
+use rustls::ServerConfig;
 
 use super::Shared;
 use super::data::Channel;
 use super::lines::{passive_port, reply_length, split};
 use super::rule::{Action, Rule, moves_data};
+use super::tls;
 use super::wire::{End, How, ROOM, connect};
 
 /// Longer lines and replies are not looked at any more: the connection ends.
@@ -29,6 +31,8 @@ struct Asked {
 
 enum Instead {
     Bytes(Vec<u8>),
+    /// What is the proxy's affair, and no fault: rules hold for it as for the server's replies.
+    Own(&'static [u8]),
     Endless(Vec<u8>, Arc<Rule>),
 }
 
@@ -48,6 +52,8 @@ pub(super) struct Conversation {
     /// None until the greeting is asked for, and when the server is not to see this client.
     server: Option<End>,
     address: SocketAddr,
+    /// Clients are to encrypt.
+    tls: Option<Arc<ServerConfig>>,
     commands: Vec<u8>,
     replies: Vec<u8>,
     asked: VecDeque<Asked>,
@@ -56,6 +62,10 @@ pub(super) struct Conversation {
     over: Option<How>,
     /// To be dropped when all is sent to the client.
     last: bool,
+    /// Why replies come byte by byte.
+    dripping: Option<Arc<Rule>>,
+    /// A final reply waits for its data to be through.
+    awaits_data: bool,
     /// The data connection that the next transfer gets, or the last one got.
     pub(super) channel: Option<Channel>,
     /// Data connections before that, as long as they live.
@@ -78,12 +88,15 @@ impl Conversation {
             client: End::new(client)?,
             server: None,
             address,
+            tls: shared.is_encrypted.then(tls::config),
             commands: Vec::new(),
             replies: Vec::new(),
             asked: VecDeque::new(),
             held: None,
             over: None,
             last: false,
+            dripping: None,
+            awaits_data: false,
             channel: None,
             former: Vec::new(),
         };
@@ -98,7 +111,8 @@ impl Conversation {
 
     /// No command is under way.
     pub(super) fn is_idle(&self) -> bool {
-        self.asked.is_empty() && self.held.is_none() && self.commands.is_empty()
+        let is_quiet = self.asked.is_empty() && self.held.is_none() && self.commands.is_empty();
+        is_quiet && !self.client.is_handshaking()
     }
 
     /// Sends bytes of our own to the client at once.
@@ -115,7 +129,14 @@ impl Conversation {
 
     /// Moves what can be moved. False when it is over.
     pub(super) fn pump(&mut self, shared: &Shared) -> bool {
+        if self.dripping.take_if(|rule| rule.is_lifted()).is_some() {
+            self.client.drip_no_more();
+        }
+        let shakes = self.client.is_handshaking();
         let torn = self.read().is_err();
+        if let Some(version) = self.client.version().filter(|_| shakes) {
+            shared.note(|| format!("{} < {version:?}", self.number));
+        }
         loop {
             let resumed = self.resume(shared);
             let commanded = self.next_command(shared);
@@ -137,7 +158,7 @@ impl Conversation {
         }
         let all_said = self.last && self.client.waiting() == 0;
         if torn || self.client.eof || all_said {
-            self.end(if torn { How::Rst } else { How::Fin });
+            self.end(if torn { How::Rst } else { How::Close });
             return false;
         }
         true
@@ -152,10 +173,16 @@ impl Conversation {
 
     fn read(&mut self) -> std::io::Result<()> {
         let mut buf = vec![0; ROOM];
+        if self.client.is_stalled() {
+            self.client.eof = self.client.has_left();
+        }
         while self.commands.len() < MAX && !self.client.eof {
-            match self.client.read(&mut buf)? {
-                Some(count) if count > 0 => self.commands.extend_from_slice(&buf[..count]),
-                _ => break,
+            match self.client.read(&mut buf) {
+                Ok(Some(count)) if count > 0 => self.commands.extend_from_slice(&buf[..count]),
+                Ok(_) => break,
+                // Without close_notify: no command is half done for that.
+                Err(_) if self.client.eof => break,
+                Err(e) => return Err(e),
             }
         }
         if let Some(server) = &mut self.server {
@@ -254,6 +281,14 @@ impl Conversation {
                 _ => {}
             }
         }
+        if self.tls.is_some() && instead.is_none() {
+            instead = match &name[..] {
+                "AUTH" => Some(Instead::Own(b"234 Proceed with negotiation.\r\n")),
+                "PBSZ" => Some(Instead::Own(b"200 PBSZ set to 0.\r\n")),
+                "PROT" => Some(Instead::Own(b"200 PROT now Private.\r\n")),
+                _ => None,
+            };
+        }
         if let Some(channel) = self.channel.as_mut().filter(|_| moves_data(&name)) {
             if instead.is_some() {
                 channel.refuse();
@@ -306,11 +341,18 @@ impl Conversation {
             }
             Some(Instead::Bytes(bytes)) => {
                 let bytes = std::mem::take(bytes);
-                let greeting = front.name.is_empty();
+                let name = std::mem::take(&mut front.name);
                 self.say(&bytes);
-                self.last |= greeting;
+                self.last |= name.is_empty();
                 self.asked.pop_front();
+                self.encrypt_after(&name, &bytes, &[]);
                 true
+            }
+            Some(Instead::Own(reply)) => {
+                // What has come of the server answers later commands.
+                self.replies.splice(0..0, reply.iter().copied());
+                front.instead = None;
+                self.next_reply(shared)
             }
             None => self.next_reply(shared),
         }
@@ -328,6 +370,12 @@ impl Conversation {
             }
             return false;
         };
+        let is_final = self.replies.first() != Some(&b'1');
+        let channel = self.channel.as_mut().filter(|_| moves_data(&front.name));
+        self.awaits_data = is_final && channel.as_ref().is_some_and(|c| c.is_under_way());
+        if self.awaits_data {
+            return false;
+        }
         if let Some(rule) = front.rules.iter().find(held).cloned() {
             if !front.begun {
                 front.begun = true;
@@ -337,8 +385,16 @@ impl Conversation {
         }
         let mut reply: Vec<u8> = self.replies.drain(..length).collect();
         let first = !std::mem::replace(&mut front.begun, true);
-        let is_final = reply.first() != Some(&b'1');
         let rules = front.rules.clone();
+        let name = front.name.clone();
+        match channel {
+            Some(channel) if !is_final => channel.begin(),
+            Some(channel) if channel.is_a_strangers => {
+                reply = b"522 SSL connection failed; session reuse required.\r\n".to_vec();
+            }
+            Some(channel) => channel.is_refused(),
+            None => {}
+        }
         if is_final {
             self.asked.pop_front();
         }
@@ -354,7 +410,10 @@ impl Conversation {
                 Action::SwallowReply if first => reply.clear(),
                 Action::SwallowFinal if is_final => reply.clear(),
                 Action::AnswerAtEnd(bytes) if is_final => reply.clone_from(bytes),
-                Action::DripReplies(every) if !rule.is_lifted() => self.client.drip(*every),
+                Action::DripReplies(every) if !rule.is_lifted() => {
+                    self.client.drip(*every);
+                    self.dripping = Some(Arc::clone(rule));
+                }
                 _ => continue,
             }
             self.happens(rule, shared);
@@ -363,17 +422,41 @@ impl Conversation {
             return false;
         }
         self.say(&reply);
+        self.encrypt_after(&name, &reply, &rules);
         if is_final {
             self.afterwards(&rules, shared);
         }
         true
     }
 
+    /// Everything behind a 234 is encrypted, whoever said it.
+    fn encrypt_after(&mut self, name: &str, reply: &[u8], rules: &[Arc<Rule>]) {
+        let Some(config) = self.tls.as_ref().filter(|_| name == "AUTH") else {
+            return;
+        };
+        if !reply.starts_with(b"234") {
+            return;
+        }
+        let started = self.client.start_tls(config, rules);
+        // The reply leaves before anything happens to the handshake.
+        if started.and_then(|()| self.client.flush()).is_err() {
+            self.over = Some(How::Rst);
+        } else if let Some((how, rule)) = self.client.handshake_cut() {
+            rule.hit();
+            self.over = Some(how);
+        }
+    }
+
+    /// A reply is there that waited for data, and the data is through.
+    pub(super) fn may_go_on(&self) -> bool {
+        self.awaits_data && !self.channel.as_ref().is_some_and(Channel::is_under_way)
+    }
+
     /// What follows a final reply.
     fn afterwards(&mut self, rules: &[Arc<Rule>], shared: &Shared) {
         for rule in rules {
             match &rule.action {
-                Action::DropWhenDone(How::Fin) => self.last = true,
+                Action::DropWhenDone(How::Fin | How::Close) => self.last = true,
                 Action::DropWhenDone(How::Rst) => {
                     // The reply still arrives: on loopback it is there once it is sent.
                     _ = self.client.flush();
@@ -392,7 +475,7 @@ impl Conversation {
         let Some(port) = passive_port(&text) else {
             return;
         };
-        let Ok(channel) = Channel::listen(self.own, port) else {
+        let Ok(channel) = Channel::listen(self.own, port, self.tls.clone()) else {
             self.over = Some(How::Rst);
             return;
         };
@@ -437,7 +520,9 @@ impl Conversation {
 
     /// What to wait for.
     pub(super) fn interests<'a>(&'a self, on: &mut Vec<(BorrowedFd<'a>, PollFlags)>) {
-        if self.commands.len() < MAX && !self.client.eof {
+        if self.client.is_stalled() {
+            on.push((self.client.fd(), PollFlags::RDHUP));
+        } else if self.commands.len() < MAX && !self.client.eof {
             on.push((self.client.fd(), PollFlags::IN));
         }
         if self.client.wants_to_write() || self.is_forging() {

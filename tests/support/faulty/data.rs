@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::event::PollFlags;
+use rustls::ServerConfig;
 
 use super::rule::{Action, Rule};
 use super::wire::{End, How, ROOM, connect};
@@ -37,11 +38,28 @@ pub(super) struct Channel {
     /// All that may go through has been taken in; it ends when that has left.
     cutting: Option<(Way, How)>,
     stalled: bool,
+    /// The client's side is encrypted.
+    tls: Option<Arc<ServerConfig>>,
+    stage: Stage,
+    /// The client did not go on with a session of its control connection.
+    pub(super) is_a_strangers: bool,
+}
+
+/// How far the transfer is. Under TLS nothing moves before the server has begun it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Early,
+    Asked,
+    Begun,
 }
 
 impl Channel {
     /// Listens at `own` for the client; `port` is where the server does.
-    pub(super) fn listen(own: IpAddr, port: u16) -> io::Result<Self> {
+    pub(super) fn listen(
+        own: IpAddr,
+        port: u16,
+        tls: Option<Arc<ServerConfig>>,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind((own, 0))?;
         listener.set_nonblocking(true)?;
         Ok(Self {
@@ -53,6 +71,9 @@ impl Channel {
             replaced: false,
             cutting: None,
             stalled: false,
+            tls,
+            stage: Stage::Early,
+            is_a_strangers: false,
         })
     }
 
@@ -66,12 +87,54 @@ impl Channel {
 
     /// What is to happen in the transfer that begins now.
     pub(super) fn plan(&mut self, rules: &[Arc<Rule>]) {
+        self.stage = Stage::Asked;
         for rule in rules {
             if matches!(rule.action, Action::DripData(_)) {
                 rule.hit();
             }
             self.plan.push(Arc::clone(rule));
         }
+    }
+
+    /// The server has said that the data comes, or may come.
+    pub(super) fn begin(&mut self) {
+        if self.stage != Stage::Begun {
+            self.stage = Stage::Begun;
+            self.encrypt();
+        }
+    }
+
+    fn encrypt(&mut self) {
+        let Phase::Relaying { client, .. } = &mut self.phase else {
+            return;
+        };
+        if let Some(config) = &self.tls
+            && client.start_tls(config, &self.plan).is_err()
+        {
+            self.end(How::Rst);
+        }
+    }
+
+    /// The server has refused the transfer.
+    pub(super) fn is_refused(&mut self) {
+        if self.stage == Stage::Asked {
+            self.stage = Stage::Early;
+        }
+    }
+
+    /// Under TLS: the client has not got all yet. A server says the final reply after that.
+    pub(super) fn is_under_way(&self) -> bool {
+        match &self.phase {
+            Phase::Relaying { client, .. } => {
+                self.tls.is_some() && self.stage == Stage::Begun && !client.is_finished()
+            }
+            _ => false,
+        }
+    }
+
+    /// Under TLS: what moves would be taken for a handshake.
+    fn is_held(&self) -> bool {
+        self.tls.is_some() && self.stage != Stage::Begun
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -133,10 +196,57 @@ impl Channel {
             // The server does not listen any more; the client sees it go.
             Err(_) => Phase::Over,
         };
+        if self.stage == Stage::Begun {
+            self.encrypt();
+        }
         true
     }
 
+    /// Until the transfer begins all that can happen is that somebody leaves.
+    fn hold(&mut self) {
+        let Phase::Relaying { client, server } = &self.phase else {
+            return;
+        };
+        if client.has_left() || self.stage == Stage::Early && server.has_left_silently() {
+            self.end(How::Fin);
+        }
+    }
+
+    /// Whether data may move. A client that is no friend of its control connection is sent away.
+    fn shake_hands(&mut self) -> io::Result<bool> {
+        let Phase::Relaying { client, server } = &mut self.phase else {
+            return Ok(true);
+        };
+        client.shake_hands()?;
+        client.flush()?;
+        if client.is_stalled() && client.has_left() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if let Some((how, rule)) = client.handshake_cut() {
+            rule.hit();
+            client.end(how);
+            server.end(How::Rst);
+            self.phase = Phase::Over;
+            return Ok(false);
+        }
+        if client.is_a_stranger() {
+            client.end(How::Close);
+            server.end(How::Rst);
+            self.is_a_strangers = true;
+            self.phase = Phase::Over;
+            return Ok(false);
+        }
+        Ok(!client.is_handshaking())
+    }
+
     fn relay(&mut self) -> io::Result<()> {
+        if self.is_held() {
+            self.hold();
+            return Ok(());
+        }
+        if !self.shake_hands()? {
+            return Ok(());
+        }
         self.drip();
         self.forge();
         for way in [Way::Down, Way::Up] {
@@ -295,6 +405,22 @@ impl Channel {
     pub(super) fn interests<'a>(&'a self, on: &mut Vec<(BorrowedFd<'a>, PollFlags)>) {
         match &self.phase {
             Phase::Waiting(listener) => on.push((listener.as_fd(), PollFlags::IN)),
+            Phase::Relaying { client, server } if self.is_held() => {
+                on.push((client.fd(), PollFlags::RDHUP));
+                if self.stage == Stage::Early {
+                    on.push((server.fd(), PollFlags::IN));
+                }
+            }
+            Phase::Relaying { client, .. } if client.is_handshaking() => {
+                let what = match client.is_stalled() {
+                    true => PollFlags::RDHUP,
+                    false => PollFlags::IN,
+                };
+                on.push((client.fd(), what));
+                if client.wants_to_write() {
+                    on.push((client.fd(), PollFlags::OUT));
+                }
+            }
             Phase::Relaying { client, server } => {
                 if self.endless().is_some() {
                     on.push((client.fd(), PollFlags::OUT));

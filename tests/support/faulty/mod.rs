@@ -1,7 +1,7 @@
 //! A proxy between a client and a real FTP server that fails on command.
 //!
-//! It relays control and passive data connections (EPSV, PASV) on loopback, without TLS. Faults are
-//! rules, set and lifted at any time:
+//! It relays control and passive data connections (EPSV, PASV) on loopback. Clients speak in clear, or by AUTH TLS;
+//! the server behind is always asked in clear. Faults are rules, set and lifted at any time:
 //!
 //! ```ignore
 //! let proxy = Proxy::start(server.port());
@@ -24,9 +24,10 @@ mod data;
 mod lines;
 mod relay;
 mod rule;
+mod tls;
 mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
@@ -104,10 +105,12 @@ struct State {
     /// How many connections the last order was about.
     touched: usize,
     counts: Counts,
-    lines: Vec<String>,
+    lines: VecDeque<String>,
 }
 
 struct Shared {
+    /// Clients are to encrypt.
+    is_encrypted: bool,
     state: Mutex<State>,
     changed: Condvar,
     waker: UnixStream,
@@ -122,9 +125,10 @@ impl Shared {
 
     fn note(&self, line: impl FnOnce() -> String) {
         let mut state = self.state.lock().unwrap();
-        if state.lines.len() < MAX_LINES {
-            state.lines.push(line());
+        if state.lines.len() == MAX_LINES {
+            state.lines.pop_front();
         }
+        state.lines.push_back(line());
     }
 }
 
@@ -148,6 +152,17 @@ impl Proxy {
     /// In front of the server at `port` of 127.0.0.1, at an address of its own: ports that the connections of one
     /// proxy leave in TIME_WAIT are free for all others.
     pub fn start(port: u16) -> Proxy {
+        Self::start_one(port, false)
+    }
+
+    /// As [`Proxy::start`], for clients that encrypt (AUTH TLS, PROT P). As on vsftpd the handshake of a data
+    /// connection follows the 1xx, and one that does not go on with a session of its control connection is answered
+    /// by 522. [`Proxy::pin`] names the certificate.
+    pub fn start_encrypted(port: u16) -> Proxy {
+        Self::start_one(port, true)
+    }
+
+    fn start_one(port: u16, is_encrypted: bool) -> Proxy {
         // Keeps the port ours while the door is closed: nobody else may get it meanwhile.
         let place = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         place.set_reuse_address(true).unwrap();
@@ -159,6 +174,7 @@ impl Proxy {
         waker.set_nonblocking(true).unwrap();
         woken.set_nonblocking(true).unwrap();
         let shared = Arc::new(Shared {
+            is_encrypted,
             state: Mutex::default(),
             changed: Condvar::new(),
             waker,
@@ -181,13 +197,23 @@ impl Proxy {
         self.address
     }
 
+    /// The option of a mount that believes the certificate, where there is one.
+    pub fn pin(&self) -> Option<String> {
+        let encrypted = self.shared.is_encrypted;
+        encrypted.then(|| format!("cert_sha256={}", tls::fingerprint()))
+    }
+
     /// `url`, an address of the server, with the port of the proxy.
     pub fn url(&self, url: &str) -> String {
         let (front, rest) = url
             .rsplit_once("127.0.0.1:")
             .expect("an address on loopback");
         let path = rest.trim_start_matches(|c: char| c.is_ascii_digit());
-        format!("{front}{}{path}", self.address)
+        let url = format!("{front}{}{path}", self.address);
+        match self.shared.is_encrypted {
+            true => url.replacen("ftp://", "ftpes://", 1),
+            false => url,
+        }
     }
 
     /// Begins a rule: always, until lifted, unless the next words limit it.
@@ -299,9 +325,9 @@ impl Proxy {
     }
 
     /// What was said, and which faults happened: `3 > SIZE /a`, `3 < 213 5`, `3 ! DropBefore(Rst)`. No
-    /// passwords; the first five thousand lines.
+    /// passwords; the last five thousand lines.
     pub fn lines(&self) -> Vec<String> {
-        self.shared.state.lock().unwrap().lines.clone()
+        self.shared.state.lock().unwrap().lines.clone().into()
     }
 
     fn set_frozen(&self, frozen: bool) {

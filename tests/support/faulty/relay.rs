@@ -181,12 +181,16 @@ impl Relay {
         orphans.iter_mut().for_each(&mut pump_data);
         orphans.retain(|channel| !channel.is_over());
         self.conversations.retain_mut(|conversation| {
-            let goes_on = conversation.pump(&shared);
+            let mut goes_on = conversation.pump(&shared);
             let channels = conversation.channel.iter_mut();
             channels
                 .chain(&mut conversation.former)
                 .for_each(&mut pump_data);
             conversation.former.retain(|channel| !channel.is_over());
+            if goes_on && conversation.may_go_on() {
+                // Nothing that comes would wake us for it.
+                goes_on = conversation.pump(&shared);
+            }
             if !goes_on {
                 orphans.append(&mut conversation.orphans());
             }

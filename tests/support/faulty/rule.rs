@@ -15,6 +15,12 @@ pub enum Verb {
     Connect,
     /// Any command; not [`Verb::Connect`].
     Any,
+    /// AUTH; only behind [`Proxy::start_encrypted`] does the proxy answer it.
+    Auth,
+    /// PBSZ.
+    Pbsz,
+    /// PROT.
+    Prot,
     /// USER.
     User,
     /// PASS.
@@ -69,6 +75,9 @@ impl Verb {
         let names: &[&str] = match self {
             Verb::Connect => return name.is_empty(),
             Verb::Any => return !name.is_empty(),
+            Verb::Auth => &["AUTH"],
+            Verb::Pbsz => &["PBSZ"],
+            Verb::Prot => &["PROT"],
             Verb::User => &["USER"],
             Verb::Pass => &["PASS"],
             Verb::Feat => &["FEAT"],
@@ -124,6 +133,9 @@ pub(super) enum Action {
     // After its final reply.
     DropWhenDone(How),
     SayWhenDone(Vec<u8>),
+    // In the handshake that it begins: that of its data connection, or of the control connection after AUTH.
+    CutHandshake(How),
+    StallHandshake,
     // On its data connection.
     CutData(u64, How),
     StallData(u64),
@@ -322,7 +334,7 @@ impl When<'_> {
         self.set(Action::StallReply)
     }
 
-    /// From this answer on, all of this connection come byte by byte.
+    /// From this answer on, all of this connection come byte by byte, until the fault is lifted.
     pub fn drip_replies(self, every: Duration) -> Fault {
         self.set(Action::DripReplies(every))
     }
@@ -330,6 +342,17 @@ impl When<'_> {
     /// 227 names this address, with the right port.
     pub fn foreign_address(self, address: [u8; 4]) -> Fault {
         self.set(Action::ForeignAddress(address))
+    }
+
+    /// The server does not answer the client's part of the handshake: the connection ends. For AUTH that is the
+    /// control connection, else the data connection.
+    pub fn cut_handshake(self, how: How) -> Fault {
+        self.set(Action::CutHandshake(how))
+    }
+
+    /// As `cut_handshake`, but nothing comes until the fault is lifted.
+    pub fn stall_handshake(self) -> Fault {
+        self.set(Action::StallHandshake)
     }
 
     /// `count` bytes of the data go through; where another would follow, the data connection ends on
