@@ -15,6 +15,7 @@ use crate::support::mounted::Mounted;
 use crate::support::poll;
 use crate::support::server::Server;
 use crate::table::{Expect, Fault};
+use crate::{Line, Site};
 
 /// Short, because most cells wait for one of these.
 const OPTIONS: &[&str] = &[
@@ -57,41 +58,58 @@ pub(crate) struct Ground {
     /// The folder on the server's disk.
     pub(crate) there: PathBuf,
     url: String,
+    /// How the proxy is believed, where it encrypts.
+    pin: Option<String>,
 }
 
 impl Ground {
     /// A folder called `name`, seeded, behind a proxy; not mounted yet.
-    pub(crate) fn new(server: &Server, name: &str) -> Ground {
+    pub(crate) fn new(server: &Server, name: &str, line: Line) -> Ground {
         let there = server.at(name);
         seed(&there);
         give_to_owner_of(&server.root, &there);
-        let proxy = Proxy::start(server.port());
+        let proxy = match line {
+            Line::Clear => Proxy::start(server.port()),
+            Line::Tls => Proxy::start_encrypted(server.port()),
+        };
+        let pin = proxy.pin();
         let url = proxy.url(&server.url_of(name));
         Ground {
             proxy,
             there,
             url,
+            pin,
             mount: None,
         }
     }
 
     /// Mounts the folder, in bounded time.
     pub(crate) fn mount(&mut self) {
-        self.mount = Some(Mounted::new(&self.url, OPTIONS));
+        self.mount_with(&[]);
     }
 
     /// Mounts it with these options besides.
     pub(crate) fn mount_with(&mut self, options: &[&str]) {
-        self.mount = Some(Mounted::new(&self.url, &[OPTIONS, options].concat()));
+        self.mount = Some(Mounted::new(&self.url, &self.options(options)));
     }
 
     /// Mounts it with a home that outlives the mount.
     pub(crate) fn mount_at_home(&mut self, home: &Path, options: &[&str]) {
-        self.mount = Some(Mounted::at_home(
-            home,
-            &self.url,
-            &[OPTIONS, options].concat(),
-        ));
+        let options = self.options(options);
+        self.mount = Some(Mounted::at_home(home, &self.url, &options));
+    }
+
+    /// The option that makes a mount believe the proxy, where it encrypts.
+    pub(crate) fn pin(&self) -> Option<&str> {
+        self.pin.as_deref()
+    }
+
+    /// All options of a mount.
+    pub(crate) fn options<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
+        let mut options = OPTIONS.to_vec();
+        options.extend(self.pin());
+        options.extend(more);
+        options
     }
 
     /// The mount, from now on the caller's.
@@ -104,13 +122,19 @@ impl Ground {
         &self.url
     }
 
+    /// What a mount says to those who have something to recover, as far as the host.
+    pub(crate) fn recovery(&self) -> String {
+        let (scheme, _) = self.url.split_once("//").unwrap();
+        format!("ftpfs --recover {scheme}//")
+    }
+
     pub(crate) fn mounted(&self) -> &Mounted {
         self.mount.as_ref().unwrap()
     }
 
     /// Mounting as an operation: a refusal is an error number.
     fn try_mount(&mut self) -> io::Result<()> {
-        match Mounted::try_new(&self.url, OPTIONS) {
+        match Mounted::try_new(&self.url, &self.options(&[])) {
             Ok(mount) => {
                 self.mount = Some(mount);
                 Ok(())
@@ -118,6 +142,7 @@ impl Ground {
             Err(refused) => {
                 let errno = match refused.code {
                     Some(3) => Errno::EACCES,
+                    Some(4) => Errno::EPROTO,
                     Some(5) => Errno::EIO,
                     other => panic!("the mount ended with {other:?}:\n{}", refused.log),
                 };
@@ -221,9 +246,9 @@ impl Drop for Ground {
 }
 
 /// Runs one cell.
-pub(crate) fn run(server: &Server, fault: &Fault, operation: Operation, expect: Expect) {
+pub(crate) fn run(site: &Site, fault: &Fault, operation: Operation, expect: Expect) {
     let name = format!("{}-{}", fault.name, operation.name());
-    let mut ground = Ground::new(server, &name);
+    let mut ground = site.ground(&name);
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         steps(&mut ground, fault, operation, expect);
     }));

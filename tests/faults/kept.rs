@@ -6,7 +6,6 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
@@ -17,7 +16,6 @@ use crate::operation::{LARGE, Operation, SMALL, Seen, bytes};
 use crate::support::faulty::{How, Verb};
 use crate::support::mounted::Mounted;
 use crate::support::poll;
-use crate::support::server::Server;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -135,13 +133,13 @@ impl Drop for Holder {
 }
 
 /// One trial per test.
-pub(crate) fn trials(site: &Arc<Site>) -> Vec<Trial> {
+pub(crate) fn trials(site: &Site) -> Vec<Trial> {
     TESTS
         .iter()
         .map(|(name, test)| {
-            let site = Arc::clone(site);
-            trial(format!("kept::{name}"), move || {
-                (Kept::new(site.server(), name, &[]), *test)
+            let site = site.clone();
+            trial(site.name("::", &format!("kept::{name}")), move || {
+                (Kept::new(&site, name, &[]), *test)
             })
         })
         .collect()
@@ -170,9 +168,9 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    pub(crate) fn new(server: &Server, name: &str, options: &[&str]) -> Self {
+    pub(crate) fn new(site: &Site, name: &str, options: &[&str]) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let mut ground = Ground::new(server, name);
+        let mut ground = site.ground(name);
         ground.mount_at_home(home.path(), options);
         Self { ground, home }
     }
@@ -246,6 +244,7 @@ impl Kept {
     pub(crate) fn recover(&self, arguments: &[&str]) -> (Option<i32>, String) {
         let output = Command::new(env!("CARGO_BIN_EXE_ftpfs"))
             .args(["--recover", "-o", "timeout=3,connect_timeout=2"])
+            .args(self.ground.pin().into_iter().flat_map(|pin| ["-o", pin]))
             .args(arguments)
             .env("HOME", self.home.path())
             .env_remove("XDG_STATE_HOME")
@@ -321,7 +320,7 @@ fn a_refused_close(kept: &mut Kept) {
     assert_eq!(mount.unmount(), Some(7));
     let log = io::read_to_string(log).unwrap();
     let last = log.lines().last().unwrap();
-    assert!(last.contains("ftpfs --recover ftp://"), "{log}");
+    assert!(last.contains(&kept.ground.recovery()), "{log}");
     assert!(log.lines().rev().take(4).any(names_it), "{log}");
     let (code, said) = kept.recover(&[]);
     assert_eq!(code, Some(0));
@@ -347,7 +346,7 @@ fn it_outlives_kill_9(kept: &mut Kept) {
     kept.mount_again();
     poll::until(LIMIT, "the mount tells of it", || {
         let log = kept.ground.mounted().log();
-        log.contains("1 file that an earlier mount") && log.contains("ftpfs --recover ftp://")
+        log.contains("1 file that an earlier mount") && log.contains(&kept.ground.recovery())
     });
     assert_eq!(kept.ground.take_mount().unmount(), Some(0));
     assert_eq!(Operation::Overwrite.seen(&kept.ground.there), Seen::Nothing);
@@ -626,7 +625,8 @@ fn an_old_content_gets_its_name_back(kept: &mut Kept) {
 fn two_mounts(kept: &mut Kept) {
     let mut holder = replacing(kept);
     let url = kept.ground.url().to_owned();
-    let second = Mounted::at_home(kept.home.path(), &url, &[]);
+    let options = kept.ground.options(&[]);
+    let second = Mounted::at_home(kept.home.path(), &url, &options);
     assert_eq!(fs::read(second.at("small")).unwrap(), bytes(1, SMALL));
     assert_eq!(second.unmount(), Some(0));
     assert_eq!(kept.temporary().len(), 1, "that of the first");

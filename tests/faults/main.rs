@@ -1,5 +1,6 @@
 //! What ftpfs does when the server or the line fails: each operation under each fault, on real mounts of
-//! a real server behind a proxy that fails on command; and the tests of that proxy.
+//! a real server behind a proxy that fails on command; and the tests of that proxy. Those that begin with
+//! `tls::` encrypt what is between mount and proxy; all of them run with `FTPFS_TEST_ALL=1`.
 
 #![allow(
     clippy::print_stdout,
@@ -9,6 +10,7 @@
 
 mod cell;
 mod client;
+mod encrypted;
 mod kept;
 mod operation;
 mod outage;
@@ -28,23 +30,49 @@ use std::sync::{Arc, OnceLock};
 
 use libtest_mimic::Arguments;
 
+use cell::Ground;
 use support::server::{Brand, Server};
+use table::Fault;
 
 /// Most of them wait for a deadline most of the time.
 const THREADS: usize = 16;
 
+/// How mounts talk to the proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Line {
+    Clear,
+    /// AUTH TLS, as a server that insists on it.
+    Tls,
+}
+
 /// The server of all tests, started by the first that wants it. Each works in a folder of its own.
-#[derive(Default)]
+#[derive(Clone)]
 struct Site {
-    server: OnceLock<Server>,
+    line: Line,
+    server: Arc<OnceLock<Server>>,
 }
 
 impl Site {
+    /// It speaks in clear: TLS is the proxy's.
     fn server(&self) -> &Server {
         self.server.get_or_init(|| {
             // All sessions of all tests come from one address; the default is 50 of these.
-            Server::start_with(Brand::Vsftpd, &[("FTPFS_SERVER_ARGS", "max_per_ip=0")])
+            let settings = [("FTPFS_SERVER_ARGS", "max_per_ip=0"), ("FTPFS_TLS", "")];
+            Server::start_with(Brand::Vsftpd, &settings)
         })
+    }
+
+    /// What belongs to the line: `tls::table`, and in names of folders `tls-table`.
+    fn name(&self, between: &str, rest: &str) -> String {
+        match self.line {
+            Line::Clear => rest.to_owned(),
+            Line::Tls => format!("tls{between}{rest}"),
+        }
+    }
+
+    /// A place for a test, behind a proxy.
+    fn ground(&self, name: &str) -> Ground {
+        Ground::new(self.server(), &self.name("-", name), self.line)
     }
 }
 
@@ -54,13 +82,29 @@ fn main() -> ExitCode {
     }
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
-    let site = Arc::new(Site::default());
-    let mut trials = proxy::trials(&site);
-    trials.extend(special::trials(&site));
-    trials.extend(kept::trials(&site));
-    trials.extend(writeback::trials(&site));
-    trials.extend(walks::trials(&site));
-    trials.extend(segments::trials(&site));
-    trials.extend(table::trials(&site));
+    let clear = Site {
+        line: Line::Clear,
+        server: Arc::default(),
+    };
+    let tls = Site {
+        line: Line::Tls,
+        ..clear.clone()
+    };
+    let mut trials = proxy::trials(&clear);
+    trials.extend(encrypted::trials(&tls));
+    trials.push(table::page());
+    let all = std::env::var_os("FTPFS_TEST_ALL").is_some_and(|v| v != "0" && !v.is_empty());
+    for site in [&clear, &tls] {
+        if site.line == Line::Clear || all {
+            trials.extend(special::trials(site));
+            trials.extend(kept::trials(site));
+            trials.extend(writeback::trials(site));
+            trials.extend(walks::trials(site));
+            trials.extend(segments::trials(site));
+            trials.extend(table::trials(site, |_, _| true));
+        } else {
+            trials.extend(table::trials(site, Fault::is_shown_by));
+        }
+    }
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -1,16 +1,15 @@
 //! A large file comes by several streams, and one of them breaks in one way or another: the bytes are right.
 
 use std::fs;
-use std::sync::Arc;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
 
-use crate::Site;
 use crate::cell::{Ground, give_to_owner_of};
 use crate::operation::bytes;
 use crate::support::faulty::{Fault, How, Verb, When};
 use crate::support::server::{Brand, Server};
+use crate::{Line, Site};
 
 type Strike = fn(When<'_>) -> Fault;
 
@@ -42,12 +41,13 @@ const BIG: usize = 24_000_123;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// One trial for each way to break.
-pub(crate) fn trials(_: &Arc<Site>) -> Vec<Trial> {
+pub(crate) fn trials(site: &Site) -> Vec<Trial> {
     STRIKES
         .iter()
         .map(|&(name, strike)| {
-            Trial::test(format!("segments::{name}"), move || {
-                breaks(name, strike);
+            let line = site.line;
+            Trial::test(site.name("::", &format!("segments::{name}")), move || {
+                breaks(name, strike, line);
                 Ok(())
             })
         })
@@ -55,10 +55,10 @@ pub(crate) fn trials(_: &Arc<Site>) -> Vec<Trial> {
 }
 
 /// The first stream is well, all others or the first of them are not.
-fn breaks(name: &str, strike: Strike) {
+fn breaks(name: &str, strike: Strike, line: Line) {
     let limit = ("FTPFS_SERVER_ARGS", "local_max_rate=1000000");
-    let server = Server::start_with(Brand::Vsftpd, &[limit]);
-    let mut ground = Ground::new(&server, name);
+    let server = Server::start_with(Brand::Vsftpd, &[limit, ("FTPFS_TLS", "")]);
+    let mut ground = Ground::new(&server, name, line);
     let content = bytes(7, BIG);
     fs::write(ground.there.join("big"), &content).unwrap();
     give_to_owner_of(&server.root, &ground.there);

@@ -6,7 +6,6 @@ use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -52,13 +51,13 @@ tests! {
 }
 
 /// One trial per test.
-pub(crate) fn trials(site: &Arc<Site>) -> Vec<Trial> {
+pub(crate) fn trials(site: &Site) -> Vec<Trial> {
     TESTS
         .iter()
         .map(|(name, test)| {
-            let site = Arc::clone(site);
-            Trial::test(format!("special::{name}"), move || {
-                let mut ground = Ground::new(site.server(), name);
+            let site = site.clone();
+            Trial::test(site.name("::", &format!("special::{name}")), move || {
+                let mut ground = site.ground(name);
                 let test = AssertUnwindSafe(|| test(&mut ground));
                 if let Err(panic) = catch_unwind(test) {
                     eprintln!("{name}:\n{}", ground.last_words());
@@ -294,7 +293,8 @@ fn endless_listings_leave_nothing_behind(ground: &mut Ground) {
                 let listed = names(&here).unwrap_err();
                 is_bounded(&listed);
             }
-            assert!(fault.hits() >= times);
+            // Who comes after a deadline may share the listing that is still on its way.
+            assert!(fault.hits() > 0);
             fault.lift();
         }
     };

@@ -2,17 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::sync::Arc;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
 use nix::errno::Errno;
 
-use crate::Site;
 use crate::cell;
 use crate::operation::Operation::{self, *};
 use crate::support::faulty::{How, Proxy, Verb};
 use crate::support::poll::until;
+use crate::{Line, Site};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -38,6 +37,8 @@ pub(crate) struct Fault {
     pub(crate) is_about_final_reply: bool,
     /// The user has to say that the password is right (SIGHUP).
     pub(crate) needs_forgiveness: bool,
+    /// It is about TLS: in clear it has no meaning, or another one.
+    is_about_tls: bool,
     cells: &'static [(&'static [Operation], Expect)],
 }
 
@@ -51,7 +52,19 @@ const fn fault(
         strike,
         is_about_final_reply: false,
         needs_forgiveness: false,
+        is_about_tls: false,
         cells,
+    }
+}
+
+const fn tls_fault(
+    name: &'static str,
+    strike: fn(&Proxy, Operation),
+    cells: &'static [(&'static [Operation], Expect)],
+) -> Fault {
+    Fault {
+        is_about_tls: true,
+        ..fault(name, strike, cells)
     }
 }
 
@@ -75,6 +88,8 @@ const IO: &[Errno] = &[Errno::EIO];
 const TIME: &[Errno] = &[Errno::ETIMEDOUT, Errno::EIO];
 const SPACE: &[Errno] = &[Errno::ENOSPC];
 const QUOTA: &[Errno] = &[Errno::EDQUOT];
+/// Mounting has an exit code for it.
+const UNENCRYPTED: &[Errno] = &[Errno::EPROTO];
 const RIGHTS: &[Errno] = &[Errno::EACCES];
 
 fn idle_dies(proxy: &Proxy, how: How) {
@@ -155,7 +170,7 @@ const TABLE: &[Fault] = &[
     fault("data_reset_every_100k", |p, o| { p.on(o.verb()).cut_data_after(100_000, How::Rst); },
         &[(&[CatLarge], Either(IO)), (&[CpInLarge], Fails(IO))]),
     fault("cut_and_called_complete_once", |p, o| {
-            p.on(o.verb()).once().cut_data_after(o.middle(), How::Fin);
+            p.on(o.verb()).once().cut_data_after(o.middle(), How::Close);
             p.on(o.verb()).once().answer_at_end("226 Transfer complete.");
         }, &[(LISTINGS, Done), (READS, Done), (UPLOADS, Done)]),
     fault("reset_and_called_complete_once", |p, o| {
@@ -163,7 +178,7 @@ const TABLE: &[Fault] = &[
             p.on(o.verb()).once().answer_at_end("226 Transfer complete.");
         }, &[(READS, Done), (UPLOADS, Done)]),
     fault("cut_and_called_complete_always", |p, o| {
-            p.on(o.verb()).cut_data_after(0, How::Fin);
+            p.on(o.verb()).cut_data_after(0, How::Close);
             p.on(o.verb()).answer_at_end("226 Transfer complete.");
         }, &[(READS, Fails(IO)), (STORES, Fails(IO)), (APPEND, Either(IO))]),
     fault("foreign_pasv_address", |p, _| {
@@ -258,35 +273,82 @@ const TABLE: &[Fault] = &[
         // Half an append is repaired by the whole file, which may find the space.
         }, &[(STORES, Fails(SPACE)), (APPEND, Either(SPACE))]),
 
+    // The encryption fails. (Data that was cut without the notice of TLS is known to be, also where the server calls
+    // it complete, and also a listing.)
+    tls_fault("tls_refused", |p, _| { p.on(Verb::Auth).answer("500 Unknown command."); none_is_left(p); },
+        &[(SOME, Fails(IO)), (MOUNT, Fails(UNENCRYPTED))]),
+    tls_fault("tls_login_cut_once", |p, _| { p.on(Verb::Auth).once().cut_handshake(How::Rst); none_is_left(p); },
+        &[(SOME, Done), (MOUNT, Either(IO))]),
+    tls_fault("tls_login_cut_always", |p, _| { p.on(Verb::Auth).cut_handshake(How::Fin); none_is_left(p); },
+        &[(SOME, Fails(IO)), (MOUNT, Fails(IO))]),
+    tls_fault("tls_login_stalls", |p, _| { p.on(Verb::Auth).stall_handshake(); none_is_left(p); },
+        &[(SOME, Fails(TIME)), (MOUNT, Fails(TIME))]),
+    tls_fault("tls_of_data_cut_once", |p, o| { p.on(o.verb()).once().cut_handshake(How::Fin); },
+        &[(LISTINGS, Done), (READS, Done), (UPLOADS, Done)]),
+    tls_fault("tls_of_data_reset_once", |p, o| { p.on(o.verb()).once().cut_handshake(How::Rst); },
+        &[(LISTINGS, Done), (READS, Done), (UPLOADS, Done)]),
+    tls_fault("tls_of_data_cut_always", |p, o| { p.on(o.verb()).cut_handshake(How::Fin); },
+        &[(LISTINGS, Fails(IO)), (READS, Fails(IO)), (STORES, Fails(IO)), (APPEND, Either(IO))]),
+    tls_fault("tls_of_data_stalls", |p, o| { p.on(o.verb()).stall_handshake(); },
+        &[(LISTINGS, Fails(TIME)), (READS, Fails(TIME)), (STORES, Fails(TIME)), (APPEND, Either(TIME))]),
+    tls_fault("tls_not_resumed_once", |p, o| {
+            p.on(o.verb()).once().cut_handshake(How::Fin);
+            p.on(o.verb()).once().answer_at_end(STRANGER);
+        },
+        &[(LISTINGS, Done), (READS, Done), (UPLOADS, Done)]),
+    tls_fault("tls_not_resumed_always", |p, o| {
+            p.on(o.verb()).cut_handshake(How::Fin);
+            p.on(o.verb()).answer_at_end(STRANGER);
+        }, &[(LISTINGS, Fails(IO)), (READS, Fails(IO)), (STORES, Fails(IO)), (APPEND, Either(IO))]),
+    tls_fault("tls_cut_and_called_complete_once", |p, o| {
+            p.on(o.verb()).once().cut_data_after(o.middle(), How::Fin);
+            p.on(o.verb()).once().answer_at_end("226 Transfer complete.");
+        }, &[(LISTINGS, Done), (READS, Done), (UPLOADS, Done)]),
+    tls_fault("tls_cut_and_called_complete_always", |p, o| {
+            p.on(o.verb()).cut_data_after(0, How::Fin);
+            p.on(o.verb()).answer_at_end("226 Transfer complete.");
+        }, &[(LISTINGS, Fails(IO)), (READS, Fails(IO)), (STORES, Fails(IO)), (APPEND, Either(IO))]),
+
     // A listing that is none.
     fault("endless_listing", |p, _| { p.on(Verb::Listing).endless_data(LINE); }, &[(&[Ls], Fails(IO))]),
     fault("endless_listing_line", |p, _| { p.on(Verb::Listing).endless_data(b"xxxxxxxxxxxxxxxx"); }, &[(LISTINGS, Fails(IO))]),
 ];
 
+/// As vsftpd says it.
+const STRANGER: &str = "522 SSL connection failed; session reuse required: see require_ssl_reuse option in vsftpd.conf man page";
 const SOME_UPLOADS: &[Operation] = &[CpInSmall, Overwrite, Append];
 const LINE: &[u8] = b"-rw-r--r-- 1 a b 1 Jan 1 00:00 x\r\n";
 
-/// One trial per cell, and one for the page that shows them.
-pub(crate) fn trials(site: &Arc<Site>) -> Vec<Trial> {
-    let mut trials = vec![Trial::test("table::is_in_the_picture_of_the_house", || {
+/// That the page shows what is tested.
+pub(crate) fn page() -> Trial {
+    Trial::test("table::is_in_the_picture_of_the_house", || {
         let page = concat!(env!("CARGO_MANIFEST_DIR"), "/ARCHITECTURE.md");
         let table = for_people();
         match fs::read_to_string(page)?.contains(&table) {
             true => Ok(()),
             false => Err(format!("ARCHITECTURE.md has not this table:\n{table}").into()),
         }
-    })];
+    })
+}
+
+/// One trial per cell of those that are wanted.
+pub(crate) fn trials(site: &Site, wanted: fn(&Fault, Operation) -> bool) -> Vec<Trial> {
+    let mut trials = Vec::new();
     let mut names = BTreeSet::new();
     // Those that take longest begin first.
     let (long, short): (Vec<_>, Vec<_>) = TABLE.iter().partition(|f| f.is_about_final_reply);
     for fault in long.into_iter().chain(short) {
+        if fault.is_about_tls && site.line == Line::Clear {
+            continue;
+        }
         for (operations, expect) in fault.cells {
-            for operation in *operations {
-                let site = Arc::clone(site);
+            for operation in operations.iter().filter(|o| wanted(fault, **o)) {
+                let site = site.clone();
                 let name = format!("table::{}::{}", fault.name, operation.name());
+                let name = site.name("::", &name);
                 assert!(names.insert(name.clone()), "{name} is twice in the table");
                 trials.push(Trial::test(name, move || {
-                    cell::run(site.server(), fault, *operation, *expect);
+                    cell::run(&site, fault, *operation, *expect);
                     Ok(())
                 }));
             }
@@ -337,7 +399,25 @@ pub(crate) fn for_people() -> String {
     lines.join("\n")
 }
 
+/// The first of these that a fault is tried on shows what it does to the others.
+const EXAMPLES: [&[Operation]; 2] = [
+    &[CatLarge, CatSmall, Ls],
+    &[Overwrite, CpInLarge, CpInSmall],
+];
+
 impl Fault {
+    /// Whether this operation shows, in a short time, what the fault does: reading and writing where it is about TLS,
+    /// else by turns.
+    pub(crate) fn is_shown_by(&self, operation: Operation) -> bool {
+        let first = |of: &[Operation]| of.iter().copied().find(|o| self.expected(*o).is_some());
+        let mut examples: Vec<_> = EXAMPLES.into_iter().filter_map(first).collect();
+        if !self.is_about_tls && examples.len() > 1 {
+            let place = TABLE.iter().position(|fault| fault.name == self.name);
+            examples.swap_remove(place.unwrap_or(0) % 2);
+        }
+        !self.is_about_final_reply && examples.contains(&operation)
+    }
+
     fn expected(&self, operation: Operation) -> Option<Expect> {
         let cell = |cells: &&(&[Operation], Expect)| cells.0.contains(&operation);
         self.cells.iter().find(cell).map(|cells| cells.1)

@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use libtest_mimic::Trial;
 
@@ -41,13 +40,13 @@ const STRIKES: &[(&str, Strike)] = &[
 const DIRECTORIES: usize = 60;
 
 /// One trial for each way to break.
-pub(crate) fn trials(site: &Arc<Site>) -> Vec<Trial> {
+pub(crate) fn trials(site: &Site) -> Vec<Trial> {
     STRIKES
         .iter()
         .map(|&(name, strike)| {
-            let site = Arc::clone(site);
-            Trial::test(format!("walks::{name}"), move || {
-                let mut ground = Ground::new(site.server(), &format!("walks-{name}"));
+            let site = site.clone();
+            Trial::test(site.name("::", &format!("walks::{name}")), move || {
+                let mut ground = site.ground(&format!("walks-{name}"));
                 breaks(&mut ground, strike);
                 Ok(())
             })

@@ -1,7 +1,6 @@
 //! `writeback`: what is closed comes to the server later, whatever happens meanwhile.
 
 use std::fs::{self, File};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
@@ -69,12 +68,12 @@ const TESTS: &[(&str, &[&str], Test)] = &[
 ];
 
 /// One trial per test.
-pub(crate) fn trials(site: &Arc<Site>) -> Vec<Trial> {
+pub(crate) fn trials(site: &Site) -> Vec<Trial> {
     let trials = TESTS.iter().map(|(name, options, test)| {
-        let site = Arc::clone(site);
-        trial(format!("writeback::{name}"), move || {
+        let site = site.clone();
+        trial(site.name("::", &format!("writeback::{name}")), move || {
             let name = format!("writeback-{name}");
-            let kept = Kept::new(site.server(), &name, options);
+            let kept = Kept::new(&site, &name, options);
             // What is looked up from here on is in memory.
             assert!(kept.here("small").exists());
             (kept, *test)
@@ -171,7 +170,7 @@ fn what_cannot_be_sent_is_kept(kept: &mut Kept) {
     kept.ends(7);
     let log = std::io::read_to_string(log).unwrap();
     let last = log.lines().last().unwrap();
-    assert!(last.contains("ftpfs --recover ftp://"), "{log}");
+    assert!(last.contains(&kept.ground.recovery()), "{log}");
     assert_eq!(kept.files("data").len(), 2);
     kept.ground.proxy.heal();
     kept.is_recovered();
