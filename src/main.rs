@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         Ok(Wish::Text(text)) => print(&text),
         Ok(Wish::Mount(order)) => mount(*order),
         Ok(Wish::Recover(order)) => recover(*order),
+        Ok(Wish::Check(order)) => check(*order),
         Ok(Wish::ListKept(directory)) => mount::list_kept(&directory),
         Err(failure) => Err(failure),
     };
@@ -36,6 +37,11 @@ fn print(text: &str) -> Result<(), Failure> {
 fn recover(order: Order) -> Result<(), Failure> {
     logging::start(&order.logging()).map_err(|e| Failure::system(format!("log: {e}")))?;
     mount::recover(order.resolve_recovery()?)
+}
+
+fn check(order: Order) -> Result<(), Failure> {
+    logging::start(&order.logging()).map_err(|e| Failure::system(format!("log: {e}")))?;
+    mount::check(order.resolve_recovery()?)
 }
 
 fn mount(order: Order) -> Result<(), Failure> {

@@ -21,6 +21,8 @@ pub(super) struct Typed {
     pub(super) settings: Settings,
     /// Nothing is mounted: what is kept is stored, or listed if there is no source.
     pub(super) recover: bool,
+    /// Nothing is mounted: the server is looked at.
+    pub(super) check: bool,
     /// Texts of the command line that hold a password: `user=NAME:PASSWORD`.
     pub(super) logins: Vec<Vec<u8>>,
 }
@@ -56,10 +58,14 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, 
         mountpoint: one("MOUNTPOINT"),
         settings: Settings::with_defaults()?,
         recover: matches.get_flag("recover"),
+        check: matches.get_flag("check"),
         logins: Vec::new(),
     };
     if typed.recover && !typed.mountpoint.is_empty() {
         return Err("--recover mounts nothing: ftpfs --recover [OPTIONS] [SOURCE]".into());
+    }
+    if typed.check && (typed.recover || !typed.mountpoint.is_empty()) {
+        return Err("--check mounts nothing: ftpfs --check [OPTIONS] SOURCE".into());
     }
     for (name, value) in in_order(&matches) {
         let value = value.as_bytes();
@@ -104,7 +110,7 @@ fn command() -> Command {
     let mut command = Command::new("ftpfs")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Mounts an FTP server as a folder")
-        .override_usage("ftpfs [OPTIONS] SOURCE MOUNTPOINT\n       ftpfs --recover [OPTIONS] [SOURCE]")
+        .override_usage("ftpfs [OPTIONS] SOURCE MOUNTPOINT\n       ftpfs --check [OPTIONS] SOURCE\n       ftpfs --recover [OPTIONS] [SOURCE]")
         .after_help(AFTER)
         .after_long_help(after_long())
         .arg(
@@ -115,7 +121,7 @@ fn command() -> Command {
         )
         .arg(
             Arg::new("MOUNTPOINT")
-                .required_unless_present("recover")
+                .required_unless_present_any(["recover", "check"])
                 .value_parser(raw())
                 .help("an empty folder"),
         )
@@ -126,6 +132,12 @@ fn command() -> Command {
                 .value_name("NAME[=VALUE],...")
                 .value_parser(raw())
                 .help("options as mount(8) takes them; each also exists as --NAME VALUE"),
+        )
+        .arg(
+            Arg::new("check")
+                .long("check")
+                .action(ArgAction::SetTrue)
+                .help("log in, look, and say what the server is and can; mounts and changes nothing"),
         )
         .arg(
             Arg::new("recover")

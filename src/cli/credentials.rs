@@ -155,26 +155,31 @@ fn from_command(command: &OsStr) -> Result<Vec<u8>, Failure> {
         .spawn()
         .map_err(|e| failed(e.to_string()))?;
     let output = child.stdout.take();
-    let (answer, answered) = mpsc::channel();
+    let (answer, answered) = mpsc::channel::<io::Result<Vec<u8>>>();
     std::thread::spawn(move || {
-        let line = output.map_or(Err(io::ErrorKind::BrokenPipe.into()), first_line);
+        let line = output.map_or(Err(io::ErrorKind::BrokenPipe.into()), |mut output| {
+            let line = first_line(&mut output)?;
+            // What it has to say besides must not be its death (SIGPIPE).
+            io::copy(&mut output, &mut io::sink())?;
+            Ok(line)
+        });
         // Who gave up waiting wants no answer.
         drop(answer.send(line));
     });
-    let line = answered.recv_timeout(PATIENCE_WITH_COMMAND);
-    if line.is_err() {
+    let Ok(line) = answered.recv_timeout(PATIENCE_WITH_COMMAND) else {
         // Its end is not waited for: it may have left others behind.
         drop(child.kill());
         return Err(failed(format!(
-            "it has printed nothing within {} s",
+            "it has not ended within {} s",
             PATIENCE_WITH_COMMAND.as_secs()
         )));
-    }
+    };
+    // It has closed its standard output, and ends.
     let status = child.wait().map_err(|e| failed(e.to_string()))?;
-    match (status.success(), line) {
-        (true, Ok(Ok(line))) => Ok(line),
-        (true, Ok(Err(error))) => Err(failed(format!("no password printed: {error}"))),
-        (false, _) | (_, Err(_)) => Err(failed(format!("it failed ({status})"))),
+    match line {
+        _ if !status.success() => Err(failed(format!("it failed ({status})"))),
+        Ok(line) => Ok(line),
+        Err(error) => Err(failed(format!("no password printed: {error}"))),
     }
 }
 

@@ -36,6 +36,8 @@ pub enum Wish {
     Text(String),
     /// A mount.
     Mount(Box<Order>),
+    /// The server is to be looked at.
+    Check(Box<Order>),
     /// What an earlier mount could not store is to be stored.
     Recover(Box<Order>),
     /// What is kept in this folder is to be listed.
@@ -75,6 +77,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Wish, Failure> 
         mountpoint,
         settings,
         recover,
+        check,
         logins,
     } = *typed;
     if recover && text.is_empty() {
@@ -94,9 +97,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Wish, Failure> 
         mountpoint,
         settings,
     });
-    Ok(match recover {
-        true => Wish::Recover(order),
-        false => Wish::Mount(order),
+    Ok(match (recover, check) {
+        (true, _) => Wish::Recover(order),
+        (_, true) => Wish::Check(order),
+        _ => Wish::Mount(order),
     })
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
-use super::{Features, FtpError, RemotePath};
+use super::{Features, FtpError, RemotePath, Reply};
 
 /// How a data connection is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +19,7 @@ pub(super) enum Passive {
 pub struct Experience {
     features: OnceLock<Arc<Features>>,
     home: OnceLock<Result<RemotePath, String>>,
+    greeting: OnceLock<String>,
     passive: AtomicU8,
     pipelining: AtomicU8,
     line_feeds: AtomicU8,
@@ -42,6 +43,20 @@ impl Experience {
 
     pub(super) fn learn_features(&self, features: Features) -> Arc<Features> {
         Arc::clone(self.features.get_or_init(|| Arc::new(features)))
+    }
+
+    /// The server's first words.
+    pub fn greeting(&self) -> Option<&str> {
+        self.greeting.get().map(String::as_str)
+    }
+
+    pub(super) fn learn_greeting(&self, reply: &Reply) {
+        self.greeting.get_or_init(|| reply.to_string());
+    }
+
+    /// How data connections are asked for at present.
+    pub fn passive_command(&self) -> &'static str {
+        self.passive().command().verb()
     }
 
     /// The directory that the login puts us in, once a session has asked.

@@ -32,6 +32,15 @@ impl Features {
         Self { lines }
     }
 
+    /// As the server tells them, each in a line.
+    pub fn names(&self) -> Vec<String> {
+        let line = |(name, rest): &(String, String)| match rest.is_empty() {
+            true => name.clone(),
+            false => format!("{name} {rest}"),
+        };
+        self.lines.iter().map(line).collect()
+    }
+
     /// Whether `name`, in upper case, is among them.
     pub fn has(&self, name: &str) -> bool {
         self.lines.iter().any(|(n, _)| n == name)

@@ -70,7 +70,7 @@ pub(super) fn log_in(config: &LoginConfig, experience: &Experience) -> Result<Lo
     let limit = Instant::now().checked_add(config.connect_timeout + config.timeout);
     control.set_limit(limit);
     let mut tls = security::before_greeting(&mut control, config, experience)?;
-    read_greeting(&mut control)?;
+    read_greeting(&mut control, experience)?;
     if tls.is_none() {
         tls = security::after_greeting(&mut control, config, experience)?;
     }
@@ -91,11 +91,12 @@ pub(super) fn log_in(config: &LoginConfig, experience: &Experience) -> Result<Lo
     })
 }
 
-fn read_greeting(control: &mut ControlConnection) -> Result<(), FtpError> {
+fn read_greeting(control: &mut ControlConnection, experience: &Experience) -> Result<(), FtpError> {
     loop {
         let greeting = control.reply(GREETING)?;
         // 120: ready in some minutes. Nobody waits minutes, but some servers mean seconds.
         if !greeting.is_preliminary() {
+            experience.learn_greeting(&greeting);
             return accept(GREETING, greeting).map(drop);
         }
     }

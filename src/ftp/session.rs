@@ -1,6 +1,7 @@
 //! `Session`: a logged-in connection, one typed method per command.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -9,7 +10,7 @@ use super::control::ControlConnection;
 use super::stamp::{Stamp, parse_stamp};
 use super::transfer::VersionReplies;
 use super::{Command, Experience, Features, FtpError, LoginConfig, RemotePath, Reply, login};
-use crate::net::{TlsContext, TlsVersion};
+use crate::net::{Established, TlsContext, TlsVersion};
 
 /// A logged-in connection with TYPE I.
 ///
@@ -54,6 +55,21 @@ impl Session {
     /// What FEAT promised.
     pub fn features(&self) -> &Features {
         &self.features
+    }
+
+    /// The encryption in use.
+    pub fn encryption(&self) -> Option<Established> {
+        self.control.stream().established()
+    }
+
+    /// The address of the server.
+    pub fn peer(&self) -> SocketAddr {
+        self.control.peer()
+    }
+
+    /// The shortest time between a command and its reply so far.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.control.round_trip()
     }
 
     /// What sessions of this server tell each other.

@@ -1,5 +1,6 @@
 //! Composition root: wires the rooms bottom-up and runs until unmounted.
 
+mod check;
 mod keeping;
 mod recover;
 
@@ -10,6 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use check::check;
 pub use recover::{list_kept, recover};
 
 use crate::fs::{FsConfig, FtpFs};

@@ -19,6 +19,7 @@ mod attributes;
 mod patch;
 mod namespace;
 mod names;
+mod examine;
 #[doc(hidden)]
 pub mod readers;
 
@@ -31,6 +32,7 @@ use parking_lot::Mutex;
 
 pub use download::Download;
 pub use error::{ErrorKind, RemoteError};
+pub use examine::Findings;
 pub use list::Listing;
 pub use slot::UploadSlot;
 pub use small::SmallFile;

@@ -1,0 +1,93 @@
+//! What is to be said of a server: what it tells of itself, and what asking has shown. Nothing is changed on it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::profile::{Ability, Zone};
+use super::{Remote, RemoteError};
+use crate::ftp::RemotePath;
+use crate::ftp::listing::{Entry, EntryKind, Precision};
+use crate::net::Established;
+
+/// For people.
+#[derive(Debug, Clone)]
+pub struct Findings {
+    /// Its first words.
+    pub greeting: String,
+    /// Where it was reached.
+    pub peer: SocketAddr,
+    /// The shortest time between a command and its reply.
+    pub round_trip: Option<Duration>,
+    /// The encryption in use.
+    pub encryption: Option<Established>,
+    /// What it answers to FEAT.
+    pub features: Vec<String>,
+    /// Whether it answers several commands of one segment.
+    pub pipelining: bool,
+    /// EPSV or PASV.
+    pub passive: &'static str,
+    /// MLSD, `LIST -a` or LIST.
+    pub listing: &'static str,
+    /// Entries of the folder.
+    pub entries: usize,
+    /// How exactly the listing of the folder tells the times of files; `None` if there are none.
+    pub precision: Option<Precision>,
+    /// Whether SIZE and MDTM are answered for a file of the folder; `None` if there is none.
+    pub version: Option<(bool, bool)>,
+    /// How far the clock of its listings is ahead of UTC, in seconds, where that had to be found out.
+    pub clock: Option<i32>,
+    /// Bytes.
+    pub free: Option<u64>,
+}
+
+impl Remote {
+    /// Asks the server what it is and can, and lists `dir`.
+    ///
+    /// # Errors
+    /// No session could be had, or `dir` cannot be listed.
+    pub fn examine(&self, dir: &RemotePath) -> Result<Findings, RemoteError> {
+        // First, because an answer of no costs the session.
+        let pipelining = self.repeat("NOOP", |mut lease, _| {
+            let known = lease.experience().pipelining();
+            Ok(known.unwrap_or_else(|| lease.probe_pipelining()))
+        })?;
+        let listing = self.list(dir)?;
+        let is_file = |entry: &&Entry| entry.kind == EntryKind::File;
+        let file = listing.entries.iter().find(is_file);
+        let precision = file.map(|file| file.modified.map_or(Precision::Day, |m| m.precision));
+        let version = match file.and_then(|file| dir.join(&file.name).ok()) {
+            Some(path) => {
+                let asked = self.version(&path);
+                let time = asked.as_ref().is_ok_and(|v| v.modified.is_some());
+                Some((asked.is_ok() && !self.profile.lacks(Ability::Size), time))
+            }
+            None => None,
+        };
+        let free = self.available_space(dir);
+        self.repeat("NOOP", |lease, _| {
+            let mlsd = self.lists_by_mlsd(&lease);
+            Ok(Findings {
+                greeting: lease.experience().greeting().unwrap_or_default().to_owned(),
+                peer: lease.peer(),
+                round_trip: lease.round_trip(),
+                encryption: lease.encryption(),
+                features: lease.features().names(),
+                pipelining,
+                passive: lease.experience().passive_command(),
+                listing: match (mlsd, self.profile.list_command().0) {
+                    (true, _) => "MLSD",
+                    (false, crate::ftp::ListCommand::List) => "LIST",
+                    (false, _) => "LIST -a",
+                },
+                entries: listing.entries.len(),
+                precision,
+                version,
+                clock: match self.profile.zone() {
+                    Zone::Known(offset) if !mlsd => Some(offset),
+                    _ => None,
+                },
+                free,
+            })
+        })
+    }
+}
