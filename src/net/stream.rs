@@ -78,13 +78,17 @@ impl Stream {
         self.peer
     }
 
-    /// From here on all bytes go through TLS. Sends the first of them and does not wait.
+    /// From here on all bytes go through TLS. Sends the first of them and does not wait. What the socket says to
+    /// that is told by the handshake: a server that refuses a transfer may have ended the connection already, and
+    /// gives its reason elsewhere.
     ///
     /// # Errors
-    /// What the socket says.
+    /// TLS cannot be begun.
     pub fn start_tls(&mut self, context: &TlsContext) -> io::Result<()> {
         let mut link = Link::new(context)?;
-        link.flush(&self.socket)?;
+        if let Err(e) = link.flush(&self.socket) {
+            log::debug!("{}: the first bytes of TLS do not leave: {e}", self.peer);
+        }
         self.tls = Some(Box::new(Mutex::new(link)));
         Ok(())
     }
