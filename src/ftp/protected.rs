@@ -61,7 +61,9 @@ impl Session {
         verb: &'static str,
     ) -> Result<Option<Reply>, FtpError> {
         let time = self.timeout();
-        let deadline = Deadline::after(time, format!("the TLS handshake of {verb}"));
+        let deadline = self
+            .control()
+            .deadline(time, || format!("the TLS handshake of {verb}"));
         loop {
             match data.try_handshake() {
                 Ok(true) => return Ok(None),

@@ -12,6 +12,8 @@ use super::verifier::Verifier;
 
 /// Bytes taken from the socket at a time.
 const INBOX: usize = 64 << 10;
+/// So often the socket is read for bytes that are of the protocol alone, before the caller looks at his deadline.
+const MOST_READS: usize = 16;
 /// Bytes encrypted at a time: what may wait for room in the socket.
 const OUTBOX: usize = 64 << 10;
 
@@ -117,7 +119,7 @@ impl Link {
     /// Takes what has come, and sends what is to be answered. Whether there is something to be read, be it the
     /// end.
     pub(in super::super) fn pump(&mut self, mut socket: &TcpStream) -> io::Result<bool> {
-        loop {
+        for _ in 0..MOST_READS {
             self.look_at_inbox(socket)?;
             self.flush(socket)?;
             if self.has_plaintext() || self.is_at_end {
@@ -133,6 +135,8 @@ impl Link {
                 Some(count) => (self.start, self.end) = (0, count),
             }
         }
+        self.look_at_inbox(socket)?;
+        Ok(self.has_plaintext())
     }
 
     fn look_at_inbox(&mut self, socket: &TcpStream) -> io::Result<()> {
