@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::control::ControlConnection;
-use super::{Command, Experience, FtpError, LoginConfig};
+use super::{Command, Experience, FtpError, LoginConfig, ReplyClass};
 use crate::net::{TlsClient, TlsContext};
 
 /// Whether the connections are encrypted, and from when on.
@@ -61,7 +61,8 @@ pub(super) fn after_greeting(
         return Ok(None);
     }
     let reply = control.exchange(Command::AuthTls)?;
-    if reply.is_negative() && !required {
+    // 4xx is no answer to that: it may be able to, another time (RFC 4217 section 12.1, 431).
+    if reply.class() == ReplyClass::PermanentNegative && !required {
         log::debug!("[{}] no AUTH TLS: {reply}", control.number());
         experience.learn_encrypts(false);
         warn_of_clear_text(control, config);

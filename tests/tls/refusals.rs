@@ -47,3 +47,14 @@ fn who_speaks_no_tls_after_the_234_is_refused() {
     let said = said_of(b"234 go on\r\n", b"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
     assert!(said.contains("no TLS"), "{said}");
 }
+
+#[test]
+fn who_cannot_encrypt_at_the_moment_gets_no_password_in_clear() {
+    for answer in [
+        &b"431 need some unavailable resource\r\n"[..],
+        b"454 the certificate cannot be read\r\n",
+    ] {
+        let said = said_of(answer, b"");
+        assert!(said.contains("AUTH refused: 4"), "{said}");
+    }
+}
