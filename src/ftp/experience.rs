@@ -21,10 +21,11 @@ pub struct Experience {
     home: OnceLock<Result<RemotePath, String>>,
     greeting: OnceLock<String>,
     passive: AtomicU8,
-    pipelining: AtomicU8,
-    line_feeds: AtomicU8,
+    pipelining: Answer,
+    line_feeds: Answer,
+    minds_groups: AtomicBool,
     early_failures: AtomicU32,
-    encrypts: AtomicU8,
+    encrypts: Answer,
     only_tls12: AtomicBool,
 }
 
@@ -32,8 +33,28 @@ const UNKNOWN: u8 = 0;
 const EPSV_WORKS: u8 = 1;
 const PASV_NEXT: u8 = 2;
 const PASV_WORKS: u8 = 3;
-const YES: u8 = 1;
-const NO: u8 = 2;
+
+/// Yes or no, or nobody has tried yet.
+#[derive(Debug, Default)]
+struct Answer(AtomicU8);
+
+impl Answer {
+    const YES: u8 = 1;
+    const NO: u8 = 2;
+
+    fn get(&self) -> Option<bool> {
+        match self.0.load(Ordering::Relaxed) {
+            Self::YES => Some(true),
+            Self::NO => Some(false),
+            _ => None,
+        }
+    }
+
+    fn set(&self, yes: bool) {
+        let value = if yes { Self::YES } else { Self::NO };
+        self.0.store(value, Ordering::Relaxed);
+    }
+}
 
 impl Experience {
     /// What FEAT promised, once a session has asked.
@@ -41,8 +62,8 @@ impl Experience {
         self.features.get()
     }
 
-    pub(super) fn learn_features(&self, features: Features) -> Arc<Features> {
-        Arc::clone(self.features.get_or_init(|| Arc::new(features)))
+    pub(super) fn learn_features(&self, features: Arc<Features>) -> Arc<Features> {
+        Arc::clone(self.features.get_or_init(|| features))
     }
 
     /// The server's first words.
@@ -78,31 +99,30 @@ impl Experience {
     /// Whether the server answers several commands of one segment, all and in order; `None` as
     /// long as nobody has tried ([`Session::probe_pipelining`](super::Session::probe_pipelining)).
     pub fn pipelining(&self) -> Option<bool> {
-        match self.pipelining.load(Ordering::Relaxed) {
-            YES => Some(true),
-            NO => Some(false),
-            _ => None,
-        }
+        self.pipelining.get()
     }
 
     /// What the probe has shown.
     pub fn learn_pipelining(&self, works: bool) {
-        let value = if works { YES } else { NO };
-        self.pipelining.store(value, Ordering::Relaxed);
+        self.pipelining.set(works);
+    }
+
+    /// Whether a login whose commands went out in groups came to nothing.
+    pub(super) fn minds_groups(&self) -> bool {
+        self.minds_groups.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn learn_minds_groups(&self) {
+        self.minds_groups.store(true, Ordering::Relaxed);
     }
 
     /// Whether a line feed alone ends a command too; `None` as long as nobody has tried.
     pub(super) fn line_feeds(&self) -> Option<bool> {
-        match self.line_feeds.load(Ordering::Relaxed) {
-            YES => Some(true),
-            NO => Some(false),
-            _ => None,
-        }
+        self.line_feeds.get()
     }
 
     pub(super) fn learn_line_feeds(&self, enough: bool) {
-        let value = if enough { YES } else { NO };
-        self.line_feeds.store(value, Ordering::Relaxed);
+        self.line_feeds.set(enough);
     }
 
     /// How many data connections that were made ahead were of no use when they were needed. One that was
@@ -117,16 +137,11 @@ impl Experience {
 
     /// Whether AUTH TLS leads to encryption; `None` as long as nobody has tried.
     pub fn encrypts(&self) -> Option<bool> {
-        match self.encrypts.load(Ordering::Relaxed) {
-            YES => Some(true),
-            NO => Some(false),
-            _ => None,
-        }
+        self.encrypts.get()
     }
 
     pub(super) fn learn_encrypts(&self, works: bool) {
-        let value = if works { YES } else { NO };
-        self.encrypts.store(value, Ordering::Relaxed);
+        self.encrypts.set(works);
     }
 
     /// Whether TLS 1.3 has failed: servers that want each data connection to resume a session run out of tickets

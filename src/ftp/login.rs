@@ -9,6 +9,9 @@ use super::security::{self, PROTECTION, Security};
 use super::{Command, Experience, Features, FtpError, RemotePath, Reply};
 use crate::net::{AddressFamily, TlsContext};
 
+/// How long the replies to the further commands of a group are waited for, besides three round trips.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// A password: any bytes but CR, LF and NUL, and never printed.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Secret(Vec<u8>);
@@ -60,28 +63,54 @@ pub(super) struct LoggedIn {
     pub(super) tls: Option<TlsContext>,
 }
 
+/// How many commands go out before their replies are waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// One.
+    OneByOne,
+    /// Those that need nothing of each other's replies: nobody knows yet whether the server minds.
+    InGroups,
+    /// All: the server is known to cope with that.
+    AtOnce,
+}
+
+impl Manner {
+    fn with(experience: &Experience) -> Self {
+        match (experience.pipelining(), experience.features()) {
+            (Some(true), Some(_)) => Self::AtOnce,
+            (Some(false), _) => Self::OneByOne,
+            _ if experience.minds_groups() => Self::OneByOne,
+            _ => Self::InGroups,
+        }
+    }
+}
+
 /// Connects and logs in.
+///
+/// The first login of a mount is what its user waits for: its commands go out in groups, and where they are not
+/// answered as they should be, once more on a new connection, one by one.
 ///
 /// # Errors
 /// [`FtpError::Unreachable`], a refusal with verb USER or PASS, a lost connection.
 pub(super) fn log_in(config: &LoginConfig, experience: &Experience) -> Result<LoggedIn, FtpError> {
-    let mut control = ControlConnection::connect(config)?;
     // All its replies together: a server that drips must not hold us up for each of them.
     let limit = Instant::now().checked_add(config.connect_timeout + config.timeout);
-    control.set_limit(limit);
-    let mut tls = security::before_greeting(&mut control, config, experience)?;
-    read_greeting(&mut control, experience)?;
-    if tls.is_none() {
-        tls = security::after_greeting(&mut control, config, experience)?;
+    let manner = Manner::with(experience);
+    let (mut control, mut tls) = reach(config, experience, limit)?;
+    let mut login = Login::new(config, experience, manner, limit);
+    let mut outcome = login.go_through(&mut control);
+    if let Err(error) = &outcome
+        && manner == Manner::InGroups
+        && !is_the_last_word(error)
+    {
+        log::debug!("[{}] commands in groups: {error}", control.number());
+        experience.learn_minds_groups();
+        drop(control);
+        (control, tls) = reach(config, experience, limit)?;
+        login = Login::new(config, experience, Manner::OneByOne, limit);
+        outcome = login.go_through(&mut control);
     }
-    let features = match experience.features() {
-        Some(known) if experience.pipelining() == Some(true) => {
-            let known = Arc::clone(known);
-            log_in_at_once(&mut control, config, &known)?;
-            known
-        }
-        known => log_in_step_by_step(&mut control, config, known, experience)?,
-    };
+    let features = outcome?;
     control.set_limit(None);
     log::debug!("[{}] logged in", control.number());
     Ok(LoggedIn {
@@ -89,6 +118,31 @@ pub(super) fn log_in(config: &LoginConfig, experience: &Experience) -> Result<Lo
         features,
         tls,
     })
+}
+
+/// Whether it would be the same if the commands went out one by one.
+fn is_the_last_word(error: &FtpError) -> bool {
+    match error {
+        FtpError::Refused { verb, .. } => matches!(*verb, "USER" | "PASS"),
+        FtpError::Farewell { .. } | FtpError::Tls { .. } => true,
+        _ => false,
+    }
+}
+
+/// A connection that was greeted, and encrypted where that is wanted.
+fn reach(
+    config: &LoginConfig,
+    experience: &Experience,
+    limit: Option<Instant>,
+) -> Result<(ControlConnection, Option<TlsContext>), FtpError> {
+    let mut control = ControlConnection::connect(config)?;
+    control.set_limit(limit);
+    let mut tls = security::before_greeting(&mut control, config, experience)?;
+    read_greeting(&mut control, experience)?;
+    if tls.is_none() {
+        tls = security::after_greeting(&mut control, config, experience)?;
+    }
+    Ok((control, tls))
 }
 
 fn read_greeting(control: &mut ControlConnection, experience: &Experience) -> Result<(), FtpError> {
@@ -102,89 +156,159 @@ fn read_greeting(control: &mut ControlConnection, experience: &Experience) -> Re
     }
 }
 
-fn log_in_step_by_step(
-    control: &mut ControlConnection,
-    config: &LoginConfig,
-    known: Option<&Arc<Features>>,
-    experience: &Experience,
-) -> Result<Arc<Features>, FtpError> {
-    if control.is_encrypted() {
-        for command in PROTECTION {
-            let verb = command.verb();
-            accept(verb, control.exchange(command)?)?;
-        }
-    }
-    let user = control.exchange(Command::User(&config.user))?;
-    if user.code() == 331 {
-        let password = control.exchange(Command::Pass(&config.password))?;
-        accept("PASS", password)?;
-    } else {
-        accept("USER", user)?;
-    }
-    let features = match known {
-        Some(known) => Arc::clone(known),
-        None => {
-            // Only here: the list can grow with the login.
-            let reply = control.exchange(Command::Feat)?;
-            experience.learn_features(Features::from_reply(&reply))
-        }
-    };
-    if features.has("UTF8") {
-        // 200, 202, 451, 501 and 504 are all answered by servers that speak UTF-8.
-        control.exchange(Command::OptsUtf8)?;
-    }
-    if let Some(facts) = features.facts_to_ask_for() {
-        control.exchange(Command::OptsMlst(&facts))?;
-    }
-    let image = control.exchange(Command::TypeImage)?;
-    accept("TYPE", image)?;
-    if experience.home().is_none() {
-        let reply = control.exchange(Command::Pwd)?;
-        experience.learn_home(accept("PWD", reply).and_then(|r| directory_in(&r)));
-    }
-    Ok(features)
+/// The conversation from USER on.
+struct Login<'a> {
+    config: &'a LoginConfig,
+    experience: &'a Experience,
+    manner: Manner,
+    limit: Option<Instant>,
+    features: Option<Arc<Features>>,
+    home: Option<Result<RemotePath, FtpError>>,
+    /// USER or PASS has opened the door.
+    is_in: bool,
 }
 
-/// All in one segment, one round trip, on servers known to cope with that.
-fn log_in_at_once(
-    control: &mut ControlConnection,
-    config: &LoginConfig,
-    features: &Features,
-) -> Result<(), FtpError> {
-    let facts = features.facts_to_ask_for();
-    let mut commands = Vec::with_capacity(8);
-    if control.is_encrypted() {
-        commands.extend(PROTECTION);
-    }
-    let protection = commands.len();
-    commands.extend([Command::User(&config.user), Command::Pass(&config.password)]);
-    if features.has("UTF8") {
-        commands.push(Command::OptsUtf8);
-    }
-    if let Some(facts) = &facts {
-        commands.push(Command::OptsMlst(facts));
-    }
-    commands.push(Command::TypeImage);
-    control.send(&commands)?;
-    for command in &commands[..protection] {
-        let reply = control.reply(command.verb())?;
-        accept(command.verb(), reply)?;
-    }
-    let user = control.reply("USER")?;
-    let password = control.reply("PASS")?;
-    if user.code() == 331 {
-        accept("PASS", password)?;
-    } else {
-        // Already in: whatever PASS was answered does not matter.
-        accept("USER", user)?;
-    }
-    for command in &commands[protection + 2..] {
-        let reply = control.reply(command.verb())?;
-        if matches!(command, Command::TypeImage) {
-            accept("TYPE", reply)?;
+impl<'a> Login<'a> {
+    fn new(
+        config: &'a LoginConfig,
+        experience: &'a Experience,
+        manner: Manner,
+        limit: Option<Instant>,
+    ) -> Self {
+        Self {
+            config,
+            experience,
+            manner,
+            limit,
+            features: experience.features().cloned(),
+            home: None,
+            is_in: false,
         }
     }
-    Ok(())
+
+    /// # Errors
+    /// A refusal; a lost connection; [`FtpError::Protocol`] for replies that look as if others had got lost.
+    fn go_through(&mut self, control: &mut ControlConnection) -> Result<Arc<Features>, FtpError> {
+        let config = self.config;
+        let mut commands = Vec::with_capacity(8);
+        if control.is_encrypted() {
+            commands.extend(PROTECTION);
+            self.next(control, &mut commands)?;
+        }
+        commands.push(Command::User(&config.user));
+        // Asked who somebody is, a server may have to ask others: it has all its time for that.
+        self.next(control, &mut commands)?;
+        if !self.is_in {
+            commands.push(Command::Pass(&config.password));
+        }
+        self.next(control, &mut commands)?;
+        let asks = self.features.is_none();
+        if asks {
+            // Not before the login: the list can grow with it.
+            commands.push(Command::Feat);
+        }
+        commands.push(Command::TypeImage);
+        if self.experience.home().is_none() {
+            commands.push(Command::Pwd);
+        }
+        if asks {
+            self.next(control, &mut commands)?;
+        }
+        let features = self.features.clone().unwrap_or_default();
+        let facts = features.facts_to_ask_for();
+        if features.has("UTF8") {
+            // 200, 202, 451, 501 and 504 are all answered by servers that speak UTF-8.
+            commands.push(Command::OptsUtf8);
+        }
+        if let Some(facts) = &facts {
+            commands.push(Command::OptsMlst(facts));
+        }
+        self.ask(control, &commands)?;
+        // Only now: all replies were where they belong.
+        if let Some(home) = self.home.take() {
+            self.experience.learn_home(home);
+        }
+        Ok(self.experience.learn_features(features))
+    }
+
+    /// Sends what has gathered, unless everything goes out in the end.
+    fn next(
+        &mut self,
+        control: &mut ControlConnection,
+        commands: &mut Vec<Command<'_>>,
+    ) -> Result<(), FtpError> {
+        if self.manner == Manner::AtOnce {
+            return Ok(());
+        }
+        self.ask(control, commands)?;
+        commands.clear();
+        Ok(())
+    }
+
+    fn ask(
+        &mut self,
+        control: &mut ControlConnection,
+        commands: &[Command<'_>],
+    ) -> Result<(), FtpError> {
+        if self.manner == Manner::OneByOne {
+            return commands.iter().try_for_each(|command| {
+                let reply = control.exchange(*command)?;
+                self.take(command, reply)
+            });
+        }
+        control.send(commands)?;
+        for (place, command) in commands.iter().enumerate() {
+            if place == 1 && self.manner == Manner::InGroups {
+                // A server that has lost the others does not answer them, however long we wait.
+                let round_trip = control.round_trip().unwrap_or_default();
+                let enough = Instant::now().checked_add(3 * round_trip + PATIENCE);
+                control.set_limit([enough, self.limit].into_iter().flatten().min());
+            }
+            let reply = control.reply(command.verb())?;
+            self.take(command, reply)?;
+        }
+        control.set_limit(self.limit);
+        Ok(())
+    }
+
+    fn take(&mut self, command: &Command<'_>, reply: Reply) -> Result<(), FtpError> {
+        let verb = command.verb();
+        if self.manner == Manner::InGroups && answers_another(command, &reply) {
+            return Err(FtpError::Protocol {
+                verb,
+                what: reply.to_string(),
+            });
+        }
+        match command {
+            Command::User(_) if reply.code() == 331 => {}
+            Command::User(_) => {
+                accept(verb, reply)?;
+                self.is_in = true;
+            }
+            // Already in: whatever PASS was answered does not matter.
+            Command::Pass(_) if self.is_in => {}
+            Command::Feat => {
+                self.features = Some(Arc::new(Features::from_reply(&reply)));
+            }
+            Command::Pwd => {
+                self.home = Some(accept(verb, reply).and_then(|r| directory_in(&r)));
+            }
+            Command::OptsUtf8 | Command::OptsMlst(_) => {}
+            _ => {
+                accept(verb, reply)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Some servers work on several commands at the same time, and answer whichever is done (libunftp).
+fn answers_another(command: &Command<'_>, reply: &Reply) -> bool {
+    match reply.code() {
+        211 => !matches!(command, Command::Feat),
+        257 => !matches!(command, Command::Pwd),
+        _ => false,
+    }
 }
 
 /// 2xx, or the refusal. 332 (an account is wanted) is a refusal: we have none to give.

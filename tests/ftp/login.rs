@@ -204,8 +204,8 @@ fn a_known_server_is_asked_in_one_segment() {
             for line in [
                 "USER me",
                 &format!("PASS {PASSWORD}"),
-                "OPTS UTF8 ON",
                 "TYPE I",
+                "OPTS UTF8 ON",
             ] {
                 assert_eq!(c.line().unwrap(), line);
             }
@@ -220,6 +220,62 @@ fn a_known_server_is_asked_in_one_segment() {
     assert!(second.is_alive());
     drop((first, second));
     server.finish();
+}
+
+#[test]
+fn who_minds_several_commands_at_the_first_login_is_asked_one_by_one() {
+    let loses = script(|c| {
+        c.send("220 first");
+        // Only the first line of whatever is read at a time.
+        loop {
+            let read = c.some_bytes();
+            match &read[..] {
+                b"" => return,
+                line if line.starts_with(b"USER") => c.send("331 x"),
+                line if line.starts_with(b"PASS") => c.send("230 x"),
+                _ => c.send("211-x\r\n UTF8\r\n211 x"),
+            }
+        }
+    });
+    let mixes = script(|c| {
+        c.greet(&[]);
+        for answer in ["331 x", "230 x", "", "", "200 x\r\n257 \"/\"\r\n211 x"] {
+            assert_ne!(c.line(), None);
+            if !answer.is_empty() {
+                c.send(answer);
+            }
+        }
+        assert_eq!(c.line(), None);
+    });
+    let hangs_up = script(|c| {
+        c.greet(&[]);
+        for answer in ["331 x", "230 x"] {
+            assert_ne!(c.line(), None);
+            c.send(answer);
+        }
+        assert_eq!(c.line().unwrap(), "FEAT");
+    });
+    for minds in [loses, mixes, hangs_up] {
+        let one_by_one = || {
+            script(|c| {
+                c.greet(&["UTF8"]);
+                assert_eq!(c.command(), None);
+            })
+        };
+        let server = Scripted::start(vec![minds, one_by_one(), one_by_one()]);
+        let experience = Arc::default();
+        let first = crate::open_again(&server, &experience).unwrap();
+        assert!(first.is_alive() && first.features().has("UTF8"));
+        let second = crate::open_again(&server, &experience).unwrap();
+        assert!(second.is_alive());
+        assert_eq!(
+            experience.pipelining(),
+            None,
+            "that is for the probe to say"
+        );
+        drop((first, second));
+        server.finish();
+    }
 }
 
 #[test]
