@@ -7,9 +7,10 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::netrc;
 use super::prompt;
@@ -148,6 +149,7 @@ fn from_file_or_stdin(settings: &Settings) -> Result<Option<Vec<u8>>, Failure> {
 /// ask at the terminal.
 fn from_command(command: &OsStr) -> Result<Vec<u8>, Failure> {
     let failed = |why: String| Failure::usage(format!("passcommand: {why}"));
+    let deadline = Instant::now() + PATIENCE_WITH_COMMAND;
     let mut child = Command::new("/bin/sh")
         .arg("-c")
         .arg(command)
@@ -156,7 +158,7 @@ fn from_command(command: &OsStr) -> Result<Vec<u8>, Failure> {
         .map_err(|e| failed(e.to_string()))?;
     let output = child.stdout.take();
     let (answer, answered) = mpsc::channel::<io::Result<Vec<u8>>>();
-    std::thread::spawn(move || {
+    let reader = move || {
         let line = output.map_or(Err(io::ErrorKind::BrokenPipe.into()), |mut output| {
             let line = first_line(&mut output)?;
             // What it has to say besides must not be its death (SIGPIPE).
@@ -165,8 +167,12 @@ fn from_command(command: &OsStr) -> Result<Vec<u8>, Failure> {
         });
         // Who gave up waiting wants no answer.
         drop(answer.send(line));
-    });
-    let Ok(line) = answered.recv_timeout(PATIENCE_WITH_COMMAND) else {
+    };
+    let reading = thread::Builder::new().name("ftpfs-password".into());
+    reading.spawn(reader).map_err(|e| failed(e.to_string()))?;
+    let line = answered.recv_timeout(PATIENCE_WITH_COMMAND).ok();
+    let ended = line.map(|line| (line, ended_before(&mut child, deadline)));
+    let Some((line, Some(status))) = ended else {
         // Its end is not waited for: it may have left others behind.
         drop(child.kill());
         return Err(failed(format!(
@@ -174,12 +180,24 @@ fn from_command(command: &OsStr) -> Result<Vec<u8>, Failure> {
             PATIENCE_WITH_COMMAND.as_secs()
         )));
     };
-    // It has closed its standard output, and ends.
-    let status = child.wait().map_err(|e| failed(e.to_string()))?;
+    let status = status.map_err(|e| failed(e.to_string()))?;
     match line {
         _ if !status.success() => Err(failed(format!("it failed ({status})"))),
         Ok(line) => Ok(line),
         Err(error) => Err(failed(format!("no password printed: {error}"))),
+    }
+}
+
+/// How it ended; `None` if it had not by then.
+fn ended_before(child: &mut Child, deadline: Instant) -> Option<io::Result<ExitStatus>> {
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Some(Ok(status)),
+            Err(error) => return Some(Err(error)),
+            Ok(None) if Instant::now() >= deadline => return None,
+            // It has closed its standard output: mostly there is nothing to wait for.
+            Ok(None) => thread::sleep(Duration::from_millis(5)),
+        }
     }
 }
 

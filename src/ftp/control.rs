@@ -455,6 +455,7 @@ impl fmt::Debug for ControlConnection {
             .finish_non_exhaustive()
     }
 }
+
 /// Lines in groups of at most `most` bytes, or one line.
 fn whole_lines(lines: &[u8], most: usize) -> impl Iterator<Item = &[u8]> {
     let mut rest = lines;

@@ -238,30 +238,6 @@ pub(super) fn pasv_port(text: &[u8]) -> Option<u16> {
     None
 }
 
-/// A data connection that was reset as soon as it was made: the server may say why.
-pub(super) fn reason_for_no_data(
-    session: &mut Session,
-    verb: &'static str,
-    error: FtpError,
-) -> FtpError {
-    let reset = matches!(&error, FtpError::NoDataConnection { source, .. }
-        if source.kind() == ErrorKind::ConnectionReset);
-    if reset {
-        for _ in 0..2 {
-            match session
-                .control_mut()
-                .reply_within(verb, super::transfer::REASON)
-            {
-                Ok(reply) if reply.is_preliminary() => {}
-                Ok(reply) if reply.is_negative() => return FtpError::Refused { verb, reply },
-                _ => break,
-            }
-        }
-    }
-    session.mark_broken();
-    error
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

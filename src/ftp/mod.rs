@@ -6,6 +6,7 @@
 mod path;
 mod error;
 mod command;
+mod reason;
 mod reply;
 mod control;
 mod features;

@@ -3,7 +3,7 @@
 //! vsftpd, ProFTPD and Pure-FTPd begin it only then; and they want each data connection to resume the session of
 //! its control connection, else they refuse it (522, 425).
 
-use super::session::accepted;
+use super::reason::refusal_or_break;
 use super::{FtpError, Reply, Session};
 use crate::net::{Deadline, Direction, Stream, wait_either};
 
@@ -69,15 +69,8 @@ impl Session {
                 Ok(true) => return Ok(None),
                 Ok(false) => {}
                 Err(error) => {
-                    let said = self
-                        .control_mut()
-                        .reply_within(verb, super::transfer::REASON);
-                    return match said.and_then(|reply| accepted(verb, reply)) {
-                        Err(refusal @ (FtpError::Refused { .. } | FtpError::Farewell { .. })) => {
-                            Err(refusal)
-                        }
-                        _ => Err(FtpError::from_data(verb, error)),
-                    };
+                    let said = self.words_for_a_break(verb);
+                    return Err(refusal_or_break(said, verb, error));
                 }
             }
             if !self.control().has_reply() {

@@ -3,15 +3,13 @@
 use std::ops::DerefMut;
 use std::time::{Duration, SystemTime};
 
-use super::data::{DataConnection, reason_for_no_data};
+use super::data::DataConnection;
 use super::protected::end_of_data;
+use super::reason::{reason_for_no_data, refusal_or_break};
 use super::session::accepted;
 use super::stored::{With, give_all};
 use super::{Command, FtpError, RemotePath, Reply, Session, Settling};
 use crate::net::{Deadline, Direction, Stream, wait_either};
-
-/// How long the reason for a broken upload is waited for.
-pub(super) const REASON: Duration = Duration::from_secs(2);
 
 /// What SIZE and MDTM said, each with its own refusal.
 pub type VersionReplies = (Result<u64, FtpError>, Result<SystemTime, FtpError>);
@@ -335,19 +333,11 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
         let said = match self.early.take() {
             Some(said) => said,
             None => match &mut self.session {
-                Some(session) => session
-                    .control_mut()
-                    .reply_within(verb, REASON)
-                    .and_then(|reply| accepted(verb, reply)),
+                Some(session) => session.words_for_a_break(verb),
                 None => Err(FtpError::Broken { verb }),
             },
         };
-        match said {
-            Err(refusal @ (FtpError::Refused { .. } | FtpError::Farewell { .. })) => {
-                self.blamed(refusal)
-            }
-            _ => FtpError::from_data(verb, error),
-        }
+        self.blamed(refusal_or_break(said, verb, error))
     }
 
     fn blamed(&mut self, error: FtpError) -> FtpError {

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use super::{Failure, MountConfig, connect};
 use crate::ftp::Security;
 use crate::ftp::listing::Precision;
-use crate::ftp::printable;
+use crate::ftp::{ListCommand, printable};
 use crate::remote::Findings;
 
 /// Looks at the server and the folder in `config`, and prints what was found. The mountpoint is ignored.
@@ -14,7 +14,7 @@ use crate::remote::Findings;
 /// What would hinder the mount.
 pub fn check(mut config: MountConfig) -> Result<(), Failure> {
     config.delay_connect = false;
-    // Each for its own question, so that what is printed is of this one.
+    // A few questions, one after the other: sessions opened ahead would be of no use to anybody.
     config.pool.ahead = false;
     let (remote, root) = connect(&config)?;
     let findings = remote
@@ -88,14 +88,19 @@ fn encryption(config: &MountConfig, found: &Findings) -> String {
 fn listing(found: &Findings) -> String {
     let exact = found.precision.is_some_and(|p| p >= Precision::Second);
     let times = match found.precision {
-        Some(_) if exact && found.listing != "MLSD" => ", times made exact by MDTM",
+        Some(_) if exact && found.listing != ListCommand::Mlsd => ", times made exact by MDTM",
         Some(Precision::Day) => ", times to the day",
         Some(Precision::Minute) => ", times to the minute",
         Some(Precision::Second) => ", times to the second",
         Some(Precision::Subsecond) => ", times to a part of a second",
         None => "",
     };
-    format!("{}{times}", found.listing)
+    let command = match found.listing {
+        ListCommand::Mlsd => "MLSD",
+        ListCommand::ListAll => "LIST -a",
+        ListCommand::List => "LIST",
+    };
+    format!("{command}{times}")
 }
 
 fn advice(config: &MountConfig, found: &Findings) -> Vec<String> {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::profile::{Ability, Zone};
 use super::{Remote, RemoteError};
-use crate::ftp::RemotePath;
 use crate::ftp::listing::{Entry, EntryKind, Precision};
+use crate::ftp::{ListCommand, RemotePath};
 use crate::net::Established;
 
 /// For people.
@@ -26,8 +26,8 @@ pub struct Findings {
     pub pipelining: bool,
     /// EPSV or PASV.
     pub passive: &'static str,
-    /// MLSD, `LIST -a` or LIST.
-    pub listing: &'static str,
+    /// What the listing was asked by.
+    pub listing: ListCommand,
     /// Entries of the folder.
     pub entries: usize,
     /// How exactly the listing of the folder tells the times of files; `None` if there are none.
@@ -74,10 +74,9 @@ impl Remote {
                 features: lease.features().names(),
                 pipelining,
                 passive: lease.experience().passive_command(),
-                listing: match (mlsd, self.profile.list_command().0) {
-                    (true, _) => "MLSD",
-                    (false, crate::ftp::ListCommand::List) => "LIST",
-                    (false, _) => "LIST -a",
+                listing: match mlsd {
+                    true => ListCommand::Mlsd,
+                    false => self.profile.list_command().0,
                 },
                 entries: listing.entries.len(),
                 precision,

@@ -67,13 +67,18 @@ impl Remote {
             let mut parts = asked.chunks(size);
             let first = parts.next().unwrap_or_default();
             let others: Vec<_> = parts
-                .map(|part| (part.len(), threads.spawn(|| self.list_part(&base, part))))
+                .map(|part| {
+                    let other = std::thread::Builder::new()
+                        .name("ftpfs-walk".into())
+                        .spawn_scoped(threads, || self.list_part(&base, part));
+                    (part.len(), other)
+                })
                 .collect();
             let mut listings = self.list_part(&base, first)?;
             for (count, other) in others {
                 // What another session could not tell is asked one by one.
-                match other.join() {
-                    Ok(Ok(mut part)) => listings.append(&mut part),
+                match other.map(|thread| thread.join()) {
+                    Ok(Ok(Ok(mut part))) => listings.append(&mut part),
                     _ => listings.extend((0..count).map(|_| None)),
                 }
             }
