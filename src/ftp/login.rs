@@ -250,7 +250,8 @@ impl<'a> Login<'a> {
         control: &mut ControlConnection,
         commands: &[Command<'_>],
     ) -> Result<(), FtpError> {
-        if self.manner == Manner::OneByOne {
+        // One is exchanged, so that the round trip is known by its time.
+        if self.manner == Manner::OneByOne || commands.len() == 1 {
             return commands.iter().try_for_each(|command| {
                 let reply = control.exchange(*command)?;
                 self.take(command, reply)
@@ -273,7 +274,8 @@ impl<'a> Login<'a> {
 
     fn take(&mut self, command: &Command<'_>, reply: Reply) -> Result<(), FtpError> {
         let verb = command.verb();
-        if self.manner == Manner::InGroups && answers_another(command, &reply) {
+        let strays = self.manner == Manner::InGroups && answers_another(command, &reply);
+        if strays || reply.is_preliminary() {
             return Err(FtpError::Protocol {
                 verb,
                 what: reply.to_string(),
