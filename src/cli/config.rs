@@ -87,6 +87,7 @@ pub(super) fn build(
         login: LoginConfig {
             host: source.host,
             port: source.port,
+            obeys_pasv: settings.obeys_pasv,
             user: login.user,
             password: login.password,
             security,

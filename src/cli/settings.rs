@@ -41,6 +41,7 @@ pub(super) struct Settings {
     pub(super) connect_timeout: Duration,
     pub(super) timeout: Duration,
     pub(super) max_conns: u32,
+    pub(super) obeys_pasv: bool,
     pub(super) family: Family,
     pub(super) read_only: bool,
     pub(super) allow_other: bool,
@@ -178,7 +179,7 @@ mod tests {
             (6, 64 << 20, 8 << 20)
         );
         assert_eq!((s.upload, s.tls), (UploadPolicy::Auto, Tls::Auto));
-        assert!(!s.read_only && !s.strict && !s.allow_other);
+        assert!(!s.read_only && !s.strict && !s.allow_other && !s.obeys_pasv);
     }
 
     #[test]

@@ -140,6 +140,8 @@ pub(super) const TABLE: &[Spec] = &[
     row!(Server, "soft", "", "", "operations fail when their time is up [default]", set!(s, v => s.hard = !v.yes()?)),
     row!(Server, "hard", "", "", "wait for ever for a server that is away; signals end the wait",
         set!(s, v => s.hard = v.yes()?)),
+    row!(Server, "pasv_ip", "ignore|use", "ignore", "data connections go to the address that PASV tells (use), or always to the server",
+        set!(s, v => s.obeys_pasv = obeys_pasv(v)?)),
     row!(Server, "active", "", "", "the server opens the data connections", Later("active mode")),
     row!(Server, "proxy", "URL", "", "reach the server through a proxy", Later("proxies")),
     row!(Server, "interface", "NAME", "", "go out through this network interface", Later("binding to an interface")),
@@ -206,6 +208,14 @@ fn tls(value: Value<'_>) -> Result<Tls, String> {
         b"off" => Ok(Tls::Off),
         b"require" => Ok(Tls::Require),
         _ => Err(value.wrong("not auto, require or off")),
+    }
+}
+
+fn obeys_pasv(value: Value<'_>) -> Result<bool, String> {
+    match value.0 {
+        b"use" => Ok(true),
+        b"ignore" => Ok(false),
+        _ => Err(value.wrong("not ignore or use")),
     }
 }
 

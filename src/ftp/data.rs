@@ -1,8 +1,9 @@
 //! Asking for a data connection: EPSV (RFC 2428), else PASV (RFC 959).
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
+use super::control::ControlConnection;
 use super::experience::Passive;
 use super::{Command, FtpError, Reply, ReplyClass, Session};
 use crate::net::{Connecting, Probe, Source, Stream};
@@ -50,6 +51,13 @@ impl DataConnection {
     }
 }
 
+impl ControlConnection {
+    /// Whether PASV, which knows IPv4 only, has a meaning.
+    pub(super) fn may_speak_v4(&self) -> bool {
+        self.peer().ip().to_canonical().is_ipv4()
+    }
+}
+
 impl Session {
     /// A data connection for the transfer `verb`: the one place where transfers get theirs.
     ///
@@ -88,12 +96,17 @@ impl Session {
         reply: Reply,
         verb: &'static str,
     ) -> Result<Option<DataConnection>, FtpError> {
+        let named = pasv_address(reply.text()).filter(|_| how == Passive::Pasv);
         let Some(port) = self.port_in(how, reply)? else {
             return Ok(None);
         };
-        // The address in a PASV reply is ignored: it is wrong behind a NAT, and a server that
-        // names a stranger's would have us connect there (RFC 2577).
-        let peer = SocketAddr::new(self.control().peer().ip(), port);
+        // The address in a PASV reply is ignored, unless the user wants it obeyed: it is wrong behind a NAT, and
+        // a server that names a stranger's would have us connect there (RFC 2577). 0.0.0.0 names nobody.
+        let named = named.filter(|a| self.obeys_pasv() && !a.ip().is_unspecified());
+        let peer = named.map_or_else(
+            || SocketAddr::new(self.control().peer().ip(), port),
+            SocketAddr::V4,
+        );
         let connecting = Connecting::start(peer, self.control().timeout())
             .map_err(|source| FtpError::NoDataConnection { verb, source })?;
         let link = Link::Connecting(connecting);
@@ -141,7 +154,7 @@ impl Session {
         code: u16,
         verb: &'static str,
     ) -> Result<(), FtpError> {
-        if !reply.is_completion() || reply.code() == code || pasv_port(reply.text()).is_some() {
+        if !reply.is_completion() || reply.code() == code || pasv_address(reply.text()).is_some() {
             return Ok(());
         }
         log::debug!("{verb} answered by {reply}");
@@ -157,7 +170,7 @@ impl Session {
                 }
                 self.is_its_reply(&reply, 229, "EPSV")?;
                 // 500, 501, 502, 522: it never will. 4xx: it has no port now, in either way.
-                let v4 = self.control().peer().ip().to_canonical().is_ipv4();
+                let v4 = self.control().may_speak_v4();
                 if reply.class() == ReplyClass::TransientNegative || !v4 {
                     let verb = "EPSV";
                     return Err(FtpError::Refused { verb, reply });
@@ -168,7 +181,8 @@ impl Session {
             }
             Passive::Pasv if reply.is_completion() => {
                 self.is_its_reply(&reply, 227, "PASV")?;
-                usable("PASV", &reply, pasv_port(reply.text())).map(Some)
+                let address = pasv_address(reply.text());
+                usable("PASV", &reply, address.map(|a| a.port())).map(Some)
             }
             Passive::Pasv => {
                 let verb = "PASV";
@@ -214,9 +228,9 @@ pub(super) fn epsv_port(text: &[u8]) -> Option<u16> {
     std::str::from_utf8(port).ok()?.parse().ok()
 }
 
-/// The port of six numbers anywhere in the text; the parentheses are optional (RFC 1123
+/// The address in six numbers anywhere in the text; the parentheses are optional (RFC 1123
 /// section 4.1.2.6).
-pub(super) fn pasv_port(text: &[u8]) -> Option<u16> {
+pub(super) fn pasv_address(text: &[u8]) -> Option<SocketAddrV4> {
     let text = String::from_utf8_lossy(text);
     let groups = text.split(|c: char| !c.is_ascii_digit() && c != ',' && c != ' ');
     for group in groups {
@@ -231,8 +245,9 @@ pub(super) fn pasv_port(text: &[u8]) -> Option<u16> {
             .iter()
             .filter_map(|n| n.parse().ok())
             .collect();
-        if let [_, _, _, _, high, low] = bytes[..] {
-            return Some(u16::from_be_bytes([high, low]));
+        if let [a, b, c, d, high, low] = bytes[..] {
+            let port = u16::from_be_bytes([high, low]);
+            return Some(SocketAddrV4::new(Ipv4Addr::new(a, b, c, d), port));
         }
     }
     None
@@ -261,24 +276,29 @@ mod tests {
 
     #[test]
     fn pasv_replies() {
-        let cases: [(&str, Option<u16>); 8] = [
+        let cases: [(&str, Option<&str>); 9] = [
             (
                 "Entering Passive Mode (127,0,0,1,25,46)",
-                Some(25 * 256 + 46),
+                Some("127.0.0.1:6446"),
             ),
             (
                 "Entering Passive Mode (127,0,0,1,25,46).",
-                Some(25 * 256 + 46),
+                Some("127.0.0.1:6446"),
             ),
-            ("Entering Passive Mode 127,0,0,1,25,46", Some(25 * 256 + 46)),
-            ("=127,0,0,1,25,46", Some(25 * 256 + 46)),
-            ("mode (10, 0, 0, 1, 4, 0)", Some(1024)),
+            (
+                "Entering Passive Mode 127,0,0,1,25,46",
+                Some("127.0.0.1:6446"),
+            ),
+            ("=127,0,0,9,25,46", Some("127.0.0.9:6446")),
+            ("mode (10, 0, 0, 1, 4, 0)", Some("10.0.0.1:1024")),
+            ("mode 2 192,0,2,33,4,0 ok", Some("192.0.2.33:1024")),
             ("(127,0,0,1,25)", None),
             ("(127,0,0,1,256,1)", None),
             ("nothing", None),
         ];
-        for (text, port) in cases {
-            assert_eq!(pasv_port(text.as_bytes()), port, "{text}");
+        for (text, address) in cases {
+            let address = address.map(|a| a.parse().unwrap());
+            assert_eq!(pasv_address(text.as_bytes()), address, "{text}");
         }
     }
 }

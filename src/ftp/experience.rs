@@ -165,6 +165,11 @@ impl Experience {
         }
     }
 
+    /// The user wants the address in the reply to PASV obeyed; EPSV tells none.
+    pub(super) fn wants_pasv(&self) {
+        self.passive.store(PASV_WORKS, Ordering::Relaxed);
+    }
+
     /// EPSV was refused: never again.
     pub(super) fn epsv_is_refused(&self) {
         self.passive.store(PASV_WORKS, Ordering::Relaxed);

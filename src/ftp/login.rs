@@ -41,6 +41,9 @@ pub struct LoginConfig {
     pub host: String,
     /// TCP port of the control connection.
     pub port: u16,
+    /// Data connections go to the address in the reply to PASV, whosever it is, and not to the control
+    /// connection's peer.
+    pub obeys_pasv: bool,
     /// As sent with USER.
     pub user: Vec<u8>,
     /// As sent with PASS.

@@ -25,7 +25,8 @@ pub fn epsv_port(reply: &Reply) -> Option<u16> {
 
 /// The port in an answer to PASV, if we would connect to it.
 pub fn pasv_port(reply: &Reply) -> Option<u16> {
-    data::usable("PASV", reply, data::pasv_port(reply.text())).ok()
+    let address = data::pasv_address(reply.text());
+    data::usable("PASV", reply, address.map(|a| a.port())).ok()
 }
 
 /// The directory in an answer to PWD.

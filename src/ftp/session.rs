@@ -22,6 +22,7 @@ pub struct Session {
     features: Arc<Features>,
     experience: Arc<Experience>,
     connect_timeout: Duration,
+    obeys_pasv: bool,
     /// A REST was sent whose transfer has not ended well.
     offset_held: bool,
     /// In another directory than the login's.
@@ -39,12 +40,16 @@ impl Session {
     /// [`FtpError::Unreachable`], a refusal with verb USER or PASS, a lost connection.
     pub fn open(config: &LoginConfig, experience: &Arc<Experience>) -> Result<Self, FtpError> {
         let logged_in = login::log_in(config, experience)?;
+        if config.obeys_pasv && logged_in.control.may_speak_v4() {
+            experience.wants_pasv();
+        }
         Ok(Self {
             control: logged_in.control,
             features: logged_in.features,
             tls: logged_in.tls,
             experience: Arc::clone(experience),
             connect_timeout: config.connect_timeout,
+            obeys_pasv: config.obeys_pasv,
             offset_held: false,
             away: false,
             entering: false,
@@ -367,6 +372,11 @@ impl Session {
 
     pub(super) fn arming_mut(&mut self) -> &mut Arming {
         &mut self.arming
+    }
+
+    /// The address in the reply to PASV is to be believed.
+    pub(super) fn obeys_pasv(&self) -> bool {
+        self.obeys_pasv
     }
 
     pub(super) fn connect_timeout(&self) -> Duration {

@@ -96,6 +96,10 @@ fn command_lines_that_cannot_be_meant() {
             &["-o", "strict=perhaps", "h", "m"],
             &["option strict", "not yes or no"],
         ),
+        (
+            &["-o", "pasv_ip=never", "h", "m"],
+            &["option pasv_ip", "not ignore or use"],
+        ),
         (&["-o", "user=\"me", "h", "m"], &["double quote"]),
         (
             &["-o", "delay_connect", "ftp://h/dir", "m"],

@@ -7,6 +7,7 @@ mod support;
 
 mod control;
 mod login;
+mod network;
 mod transfer;
 mod walk;
 
@@ -23,6 +24,7 @@ const PASSWORD: &str = "s3cret-passw0rd";
 fn config(server: &Scripted) -> LoginConfig {
     LoginConfig {
         host: "127.0.0.1".into(),
+        obeys_pasv: false,
         port: server.port(),
         user: b"me".to_vec(),
         password: Secret::new(PASSWORD),
