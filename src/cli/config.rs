@@ -8,6 +8,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use super::credentials::Login;
 use super::encryption;
 use super::folders;
+use super::network;
 use super::settings::Settings;
 use super::url::Source;
 use crate::fs::{FsConfig, OwnerConfig, StagingConfig};
@@ -44,6 +45,7 @@ pub(super) fn build(
     mountpoint: PathBuf,
 ) -> Result<MountConfig, Failure> {
     let security = encryption::security(source.scheme, &settings)?;
+    let route = network::route(&settings)?;
     let shown = shown_source(&source, &login);
     let host = source.host.to_lowercase();
     let path = folded(&source.path);
@@ -87,6 +89,7 @@ pub(super) fn build(
         login: LoginConfig {
             host: source.host,
             port: source.port,
+            route,
             obeys_pasv: settings.obeys_pasv,
             user: login.user,
             password: login.password,

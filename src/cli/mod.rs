@@ -14,6 +14,7 @@ mod mountpoint;
 mod folders;
 mod config;
 mod encryption;
+mod network;
 #[doc(hidden)]
 pub mod readers;
 

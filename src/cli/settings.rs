@@ -42,6 +42,7 @@ pub(super) struct Settings {
     pub(super) timeout: Duration,
     pub(super) max_conns: u32,
     pub(super) obeys_pasv: bool,
+    pub(super) interface: Option<String>,
     pub(super) family: Family,
     pub(super) read_only: bool,
     pub(super) allow_other: bool,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::reply::ReplyReader;
 use super::{Command, FtpError, LoginConfig, Reply, Secret};
-use crate::net::{Deadline, Direction, Probe, Stream, connect, resolve};
+use crate::net::{Deadline, Direction, Probe, Stream};
 
 /// What errors call the wait for the server's first words.
 pub(super) const GREETING: &str = "connect";
@@ -46,9 +46,9 @@ impl ControlConnection {
     pub(super) fn connect(config: &LoginConfig) -> Result<Self, FtpError> {
         let host = format!("{}:{}", config.host, config.port);
         let deadline = Deadline::after(config.connect_timeout, format!("a connection to {host}"));
-        let stream = resolve(&config.host, config.port, config.family, &deadline)
-            .and_then(|addresses| connect(&addresses, config.timeout, &deadline))
-            .map_err(|source| FtpError::Unreachable { host, source })?;
+        let (route, to) = (&config.route, (config.host.as_str(), config.port));
+        let stream = route.reach(to, config.family, config.timeout, &deadline);
+        let stream = stream.map_err(|source| FtpError::Unreachable { host, source })?;
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         log::debug!("[{number}] connected to {}", stream.peer());
         Ok(Self {

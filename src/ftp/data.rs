@@ -1,7 +1,7 @@
 //! Asking for a data connection: EPSV (RFC 2428), else PASV (RFC 959).
 
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 
 use super::control::ControlConnection;
 use super::experience::Passive;
@@ -103,11 +103,9 @@ impl Session {
         // The address in a PASV reply is ignored, unless the user wants it obeyed: it is wrong behind a NAT, and
         // a server that names a stranger's would have us connect there (RFC 2577). 0.0.0.0 names nobody.
         let named = named.filter(|a| self.obeys_pasv() && !a.ip().is_unspecified());
-        let peer = named.map_or_else(
-            || SocketAddr::new(self.control().peer().ip(), port),
-            SocketAddr::V4,
-        );
-        let connecting = Connecting::start(peer, self.control().timeout())
+        let other = named.map(|a| IpAddr::V4(*a.ip()));
+        let control = self.control();
+        let connecting = Connecting::beside(control.stream(), other, port, control.timeout())
             .map_err(|source| FtpError::NoDataConnection { verb, source })?;
         let link = Link::Connecting(connecting);
         let early = false;

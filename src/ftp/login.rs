@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::control::{ControlConnection, GREETING};
 use super::security::{self, PROTECTION, Security};
 use super::{Command, Experience, Features, FtpError, RemotePath, Reply};
-use crate::net::{AddressFamily, TlsContext};
+use crate::net::{AddressFamily, Route, TlsContext};
 
 /// How long the replies to the further commands of a group are waited for, besides three round trips.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -41,6 +41,8 @@ pub struct LoginConfig {
     pub host: String,
     /// TCP port of the control connection.
     pub port: u16,
+    /// By which way all connections are made.
+    pub route: Route,
     /// Data connections go to the address in the reply to PASV, whosever it is, and not to the control
     /// connection's peer.
     pub obeys_pasv: bool,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::stream::{is_writable, wait_writable};
-use super::{AddressFamily, Deadline, Stream};
+use super::{AddressFamily, Deadline, Route, Stream};
 
 /// `getaddrinfo` cannot be interrupted, so it runs on a thread that may outlive its caller's
 /// patience. No more than this many are left behind.
@@ -83,13 +83,14 @@ fn look_up(host: &str, port: u16, deadline: &Deadline) -> io::Result<Vec<SocketA
 /// The failure of the last address tried, with that address.
 pub fn connect(
     addresses: &[SocketAddr],
+    route: &Route,
     silence: Duration,
     deadline: &Deadline,
 ) -> io::Result<Stream> {
     let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for (tried, address) in addresses.iter().enumerate() {
         let left = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
-        let attempt = Connecting::start(*address, silence)
+        let attempt = Connecting::start(*address, route, silence)
             .and_then(|connecting| connecting.finish(&deadline.share(left)));
         match attempt {
             Ok(stream) => return Ok(stream),
@@ -107,6 +108,7 @@ pub fn connect(
 pub struct Connecting {
     socket: TcpStream,
     peer: SocketAddr,
+    route: Route,
     silence: Duration,
 }
 
@@ -116,8 +118,9 @@ impl Connecting {
     ///
     /// # Errors
     /// What the system says (no route, no descriptor left, …).
-    pub fn start(peer: SocketAddr, silence: Duration) -> io::Result<Self> {
+    pub fn start(peer: SocketAddr, route: &Route, silence: Duration) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(peer), Type::STREAM, Some(Protocol::TCP))?;
+        route.prepare(&socket, peer)?;
         socket.set_nonblocking(true)?;
         match socket.connect(&peer.into()) {
             Ok(()) => {}
@@ -127,8 +130,25 @@ impl Connecting {
         Ok(Self {
             socket: socket.into(),
             peer,
+            route: route.clone(),
             silence,
         })
+    }
+
+    /// Sends the SYN of a further connection to another port of the machine that `first` leads to, or of the one
+    /// with this address, by the same way.
+    ///
+    /// # Errors
+    /// As [`Connecting::start`].
+    pub fn beside(
+        first: &Stream,
+        other: Option<IpAddr>,
+        port: u16,
+        silence: Duration,
+    ) -> io::Result<Self> {
+        let mut peer = other.map_or(first.peer(), |address| SocketAddr::new(address, port));
+        peer.set_port(port);
+        Self::start(peer, first.route(), silence)
     }
 
     /// The connection if it is made; itself if that is still under way. Does not wait.
@@ -159,7 +179,7 @@ impl Connecting {
         if let Some(e) = self.socket.take_error()? {
             return Err(e);
         }
-        Stream::new(self.socket, self.peer, self.silence)
+        Stream::new(self.socket, self.peer, self.silence).map(|stream| stream.by(self.route))
     }
 }
 
@@ -177,7 +197,13 @@ mod tests {
     fn pair() -> (Stream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let ours = connect(&[address], Duration::from_secs(30), &soon()).unwrap();
+        let ours = connect(
+            &[address],
+            &Route::default(),
+            Duration::from_secs(30),
+            &soon(),
+        )
+        .unwrap();
         (ours, listener.accept().unwrap().0)
     }
 
@@ -188,9 +214,21 @@ mod tests {
         let closed = refusing.local_addr().unwrap();
         drop(refusing);
         let addresses = [closed, listener.local_addr().unwrap()];
-        let stream = connect(&addresses, Duration::from_secs(30), &soon()).unwrap();
+        let stream = connect(
+            &addresses,
+            &Route::default(),
+            Duration::from_secs(30),
+            &soon(),
+        )
+        .unwrap();
         assert_eq!(stream.peer(), addresses[1]);
-        let error = connect(&addresses[..1], Duration::from_secs(30), &soon()).unwrap_err();
+        let error = connect(
+            &addresses[..1],
+            &Route::default(),
+            Duration::from_secs(30),
+            &soon(),
+        )
+        .unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
 

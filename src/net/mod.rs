@@ -3,6 +3,7 @@
 mod deadline;
 mod clock;
 mod connect;
+mod route;
 mod stream;
 mod many;
 mod tls;
@@ -11,6 +12,7 @@ pub use clock::boottime;
 pub use connect::{Connecting, connect, resolve};
 pub use deadline::{Deadline, TimedOut};
 pub use many::{Source, Waker};
+pub use route::{Origin, Route};
 pub use stream::{Direction, Probe, Ready, Stream, wait_either};
 pub use tls::{
     Established, Identity, Roots, TlsClient, TlsContext, TlsSettings, TlsSettingsError, TlsVersion,

@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{SockRef, TcpKeepalive};
 
-use super::Deadline;
 use super::tls::{Established, Link, TlsContext};
+use super::{Deadline, Route};
 
 /// Which way bytes are to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +49,7 @@ pub struct Ready {
 pub struct Stream {
     socket: TcpStream,
     peer: SocketAddr,
+    route: Route,
     /// Locked by nobody else: a look at the connection may have to take in records of the protocol.
     tls: Option<Box<Mutex<Link>>>,
 }
@@ -69,8 +70,18 @@ impl Stream {
         Ok(Self {
             socket,
             peer,
+            route: Route::default(),
             tls: None,
         })
+    }
+
+    /// It was made by this way.
+    pub(super) fn by(self, route: Route) -> Self {
+        Self { route, ..self }
+    }
+
+    pub(super) fn route(&self) -> &Route {
+        &self.route
     }
 
     /// The address at the other end.

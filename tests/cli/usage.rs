@@ -100,6 +100,7 @@ fn command_lines_that_cannot_be_meant() {
             &["-o", "pasv_ip=never", "h", "m"],
             &["option pasv_ip", "not ignore or use"],
         ),
+        (&["-o", "interface", "h", "m"], &["option interface needs"]),
         (&["-o", "user=\"me", "h", "m"], &["double quote"]),
         (
             &["-o", "delay_connect", "ftp://h/dir", "m"],
@@ -132,6 +133,28 @@ fn a_typed_staging_folder_has_to_be_usable() {
 }
 
 #[test]
+fn an_interface_has_to_be_there() {
+    for wrong in ["no-such-device", "192.0.2.1", "0.0.0.0"] {
+        Ftpfs::new()
+            .args(["-o", &format!("interface={wrong}")])
+            .mount("ftp://127.0.0.1:1/")
+            .fails(1, &[wrong, "no interface and no address of this machine"]);
+    }
+    // Understood: only nobody is there.
+    for right in ["lo", "127.0.0.7"] {
+        Ftpfs::new()
+            .args(["-o", &format!("interface={right}")])
+            .mount("ftp://127.0.0.1:1/")
+            .fails(5, &["127.0.0.1:1"]);
+    }
+    // No way from there.
+    Ftpfs::new()
+        .args(["-o", "interface=::1"])
+        .mount("ftp://127.0.0.1:1/")
+        .fails(5, &["interface=::1 is no way to an IPv4 address"]);
+}
+
+#[test]
 fn addresses_that_cannot_be_meant() {
     for (source, part) in [
         ("ftp://", "names no host"),
@@ -154,7 +177,6 @@ fn what_this_version_cannot_do_is_refused() {
         "codepage=cp1251",
         "tz=Europe/Berlin",
         "active",
-        "interface=eth0",
         "proxy=http://p:3128",
     ] {
         let name = option.split('=').next().unwrap();

@@ -228,6 +228,7 @@ fn mounted(
 fn login(port: u16, user: &str, password: &str) -> LoginConfig {
     LoginConfig {
         host: "127.0.0.1".into(),
+        route: ftpfs::net::Route::default(),
         obeys_pasv: false,
         port,
         user: user.into(),

@@ -24,6 +24,7 @@ const PASSWORD: &str = "s3cret-passw0rd";
 fn config(server: &Scripted) -> LoginConfig {
     LoginConfig {
         host: "127.0.0.1".into(),
+        route: ftpfs::net::Route::default(),
         obeys_pasv: false,
         port: server.port(),
         user: b"me".to_vec(),

@@ -1,11 +1,11 @@
 //! Which way connections take: addresses of the server, and whose address a data connection goes to.
 
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ftpfs::ftp::{FtpError, LoginConfig, Session, Transfer};
-use ftpfs::net::{AddressFamily, Deadline, connect, resolve};
+use ftpfs::net::{AddressFamily, Deadline, Origin, Route, connect, resolve};
 
 use super::{config, path};
 use crate::support::scripted::{Conversation, Scripted, script};
@@ -143,7 +143,7 @@ fn the_addresses_of_a_host_are_tried_in_turn() {
     let mut addresses = resolve("::1", port, AddressFamily::Any, &deadline).unwrap();
     addresses.extend(resolve("127.0.0.2", port, AddressFamily::Any, &deadline).unwrap());
     addresses.extend(resolve("127.0.0.1", port, AddressFamily::Any, &deadline).unwrap());
-    let stream = connect(&addresses, TIME, &deadline).unwrap();
+    let stream = connect(&addresses, &Route::default(), TIME, &deadline).unwrap();
     assert_eq!(stream.peer(), listener.local_addr().unwrap());
     let six = TcpListener::bind("[::1]:0").unwrap();
     let addresses = resolve(
@@ -152,6 +152,45 @@ fn the_addresses_of_a_host_are_tried_in_turn() {
         AddressFamily::V6,
         &deadline,
     );
-    let stream = connect(&addresses.unwrap(), TIME, &deadline).unwrap();
+    let stream = connect(&addresses.unwrap(), &Route::default(), TIME, &deadline).unwrap();
     assert_eq!(stream.peer(), six.local_addr().unwrap());
+}
+
+/// Where the server sees control and data connections come from.
+fn seen_with(origin: Origin) -> [IpAddr; 2] {
+    let (seen, sight) = std::sync::mpsc::channel();
+    let server = Scripted::start(vec![script(move |c| {
+        seen.send(c.peer().ip()).unwrap();
+        c.greet(&[]);
+        c.expect("RETR /f");
+        c.send("150 coming");
+        seen.send(c.data().peer_addr().unwrap().ip()).unwrap();
+        c.send("226 done");
+        c.until_the_end();
+    })]);
+    let login = LoginConfig {
+        route: Route {
+            origin: Some(origin),
+        },
+        ..config(&server)
+    };
+    let mut session = Session::open(&login, &Arc::default()).unwrap();
+    let mut transfer = Transfer::retrieve(&mut session, &path("/f"), 0).unwrap();
+    assert_eq!(transfer.read(&mut [0; 10]).unwrap(), 0);
+    transfer.finish(TIME).unwrap();
+    drop(session);
+    server.finish();
+    [sight.recv().unwrap(), sight.recv().unwrap()]
+}
+
+#[test]
+fn all_connections_leave_from_the_chosen_place() {
+    for (text, seen) in [
+        ("127.0.0.7", "127.0.0.7"),
+        ("127.0.0.1", "127.0.0.1"),
+        ("lo", "127.0.0.1"),
+    ] {
+        let seen: IpAddr = seen.parse().unwrap();
+        assert_eq!(seen_with(Origin::find(text).unwrap()), [seen; 2], "{text}");
+    }
 }

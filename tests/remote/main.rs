@@ -29,6 +29,7 @@ use support::scripted::Scripted;
 fn login(server: &Scripted) -> LoginConfig {
     LoginConfig {
         host: "127.0.0.1".into(),
+        route: ftpfs::net::Route::default(),
         obeys_pasv: false,
         port: server.port(),
         user: b"me".to_vec(),

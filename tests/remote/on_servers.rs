@@ -16,6 +16,7 @@ use crate::support::server::{Brand, Server, servers_for_smoke};
 fn login(server: &Server) -> LoginConfig {
     LoginConfig {
         host: "127.0.0.1".into(),
+        route: ftpfs::net::Route::default(),
         obeys_pasv: false,
         port: server.port(),
         user: server.user().into(),

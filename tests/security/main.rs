@@ -25,6 +25,7 @@ const CONNECTIONS: usize = 32;
 fn config(server: &Scripted) -> LoginConfig {
     LoginConfig {
         host: "127.0.0.1".into(),
+        route: ftpfs::net::Route::default(),
         obeys_pasv: false,
         port: server.port(),
         user: b"me".to_vec(),

@@ -144,6 +144,7 @@ fn a_password_that_the_server_repeats_is_not_shown() {
         does_not_show(&answer, &log);
         let config = LoginConfig {
             host: "127.0.0.1".into(),
+            route: ftpfs::net::Route::default(),
             obeys_pasv: false,
             port: server.port(),
             user: b"me".to_vec(),
@@ -164,6 +165,7 @@ fn no_password_before_the_greeting() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let config = LoginConfig {
         host: "127.0.0.1".into(),
+        route: ftpfs::net::Route::default(),
         obeys_pasv: false,
         port: listener.local_addr().unwrap().port(),
         user: b"me".to_vec(),

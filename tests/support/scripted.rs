@@ -158,6 +158,11 @@ impl Conversation {
         self.features = features.to_vec();
     }
 
+    /// Where the connection comes from.
+    pub fn peer(&self) -> SocketAddr {
+        self.control.peer_addr().unwrap()
+    }
+
     /// Sends a line.
     pub fn send(&mut self, line: &str) {
         self.send_raw(format!("{line}\r\n").as_bytes());
