@@ -39,13 +39,15 @@ const ENCODED: &AsciiSet = &CONTROLS
 const ENCODED_USER: &AsciiSet = &ENCODED.add(b':').add(b'@').add(b'/');
 
 pub(super) fn build(
-    source: Source,
+    mut source: Source,
     settings: Settings,
     login: Login,
     mountpoint: PathBuf,
 ) -> Result<MountConfig, Failure> {
     let security = encryption::security(source.scheme, &settings)?;
     let route = network::route(&settings)?;
+    // The place is what the server knows it by, whatever it was typed in.
+    source.path = settings.codepage.typed_path(&source.path);
     let shown = shown_source(&source, &login);
     let host = source.host.to_lowercase();
     let path = folded(&source.path);
@@ -94,6 +96,7 @@ pub(super) fn build(
             user: login.user,
             password: login.password,
             security,
+            utf8: !settings.codepage.is_foreign(),
             family: settings.family,
             connect_timeout: settings.connect_timeout,
             timeout: settings.timeout,
@@ -110,6 +113,7 @@ pub(super) fn build(
         session: SessionConfig {
             mountpoint,
             source: shown,
+            codepage: settings.codepage,
             allow_other: settings.allow_other,
             allow_root: settings.allow_root,
             read_only: settings.read_only,

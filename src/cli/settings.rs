@@ -9,6 +9,7 @@ use super::value::Value;
 use super::words::{self, KERNEL, Word};
 use crate::fs::UploadPolicy;
 use crate::ftp::printable;
+use crate::fuse::Codepage;
 
 pub(super) use crate::net::AddressFamily as Family;
 
@@ -44,6 +45,7 @@ pub(super) struct Settings {
     pub(super) obeys_pasv: bool,
     pub(super) interface: Option<String>,
     pub(super) family: Family,
+    pub(super) codepage: Codepage,
     pub(super) read_only: bool,
     pub(super) allow_other: bool,
     pub(super) allow_root: bool,
@@ -219,7 +221,7 @@ mod tests {
 
     #[test]
     fn what_comes_later_is_refused() {
-        for list in ["tz=utc", "codepage=cp1251"] {
+        for list in ["tz=utc", "active"] {
             let message = from(list).unwrap_err();
             assert!(message.contains("cannot do it yet"), "{list}: {message}");
         }

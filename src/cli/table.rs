@@ -6,6 +6,7 @@
 use super::settings::{Family, Settings, Tls};
 use super::value::Value;
 use crate::fs::UploadPolicy;
+use crate::fuse::Codepage;
 
 /// Puts a value into the settings; the message is completed with the option's name.
 type Setter = fn(&mut Settings, Value<'_>) -> Result<(), String>;
@@ -146,7 +147,8 @@ pub(super) const TABLE: &[Spec] = &[
     row!(Server, "proxy", "URL", "", "reach the server through a proxy", Later("proxies")),
     row!(Server, "interface", "NAME|ADDRESS", "", "all connections leave by this network interface, or from this address",
         set!(s, v => s.interface = Some(v.text()?))),
-    row!(Server, "codepage", "NAME", "", "encoding of the names on the server", Later("other encodings (names are passed as bytes)")),
+    row!(Server, "codepage", "NAME", "", "encoding of the names on the server, such as latin1, cp1251 or sjis",
+        set!(s, v => s.codepage = codepage(v)?)),
     row!(Server, "tz", "ZONE", "auto", "time zone of the server's listings; auto finds it out",
         set!(_s, v => if v.0 != b"auto" { return Err(cannot("time zones other than auto")) })),
 
@@ -218,6 +220,10 @@ fn obeys_pasv(value: Value<'_>) -> Result<bool, String> {
         b"ignore" => Ok(false),
         _ => Err(value.wrong("not ignore or use")),
     }
+}
+
+fn codepage(value: Value<'_>) -> Result<Codepage, String> {
+    Codepage::named(&value.text()?).map_err(|why| value.wrong(&why))
 }
 
 fn upload(value: Value<'_>) -> Result<UploadPolicy, String> {

@@ -98,6 +98,7 @@ impl FsError {
                     | libc::EISDIR
                     | libc::ENOTDIR
                     | libc::EINVAL
+                    | libc::EILSEQ
                     | libc::ENAMETOOLONG
                     | libc::EROFS
                     | libc::EPERM

@@ -54,6 +54,8 @@ pub struct LoginConfig {
     pub family: AddressFamily,
     /// Whether it is encrypted.
     pub security: Security,
+    /// Where the server offers it, names are to be in UTF-8.
+    pub utf8: bool,
     /// For resolving and connecting, together.
     pub connect_timeout: Duration,
     /// For each reply and for each stretch of a transfer without progress.
@@ -221,7 +223,7 @@ impl<'a> Login<'a> {
         }
         let features = self.features.clone().unwrap_or_default();
         let facts = features.facts_to_ask_for();
-        if features.has("UTF8") {
+        if config.utf8 && features.has("UTF8") {
             // 200, 202, 451, 501 and 504 are all answered by servers that speak UTF-8.
             commands.push(Command::OptsUtf8);
         }

@@ -22,8 +22,10 @@ use fuser::{
 use super::answer::{
     Attributes, Created, Done, Entry, GENERATION, OpenDirectory, OpenFile, Target,
 };
+use super::codepage::Codepage;
 use super::decode::{bare_attributes, is_plain_file, no_replace, permissions, time_change};
 use super::dispatch::Dispatch;
+use super::naming::Naming;
 use super::slot::Call;
 use crate::fs::{DirEntry, NewAttributes};
 
@@ -43,18 +45,32 @@ const NAME_MAX: u32 = 255;
 /// What the kernel calls.
 pub(super) struct FuseAdapter {
     dispatch: Arc<Dispatch>,
+    codepage: Codepage,
+    naming: Naming,
     /// Dropped with the adapter when the last event loop has ended: the other end sees it close.
     _alive: UnixStream,
 }
 
 impl FuseAdapter {
     /// The other end of `alive` reads end-of-file when the kernel has let go.
-    pub(super) fn new(dispatch: Arc<Dispatch>, alive: UnixStream) -> Self {
+    pub(super) fn new(dispatch: Arc<Dispatch>, codepage: Codepage, alive: UnixStream) -> Self {
         Self {
+            naming: Naming::new(codepage, Arc::clone(&dispatch)),
             dispatch,
+            codepage,
             _alive: alive,
         }
     }
+}
+
+/// The value, or the errno as the answer.
+macro_rules! or_refuse {
+    ($reply:ident, $result:expr) => {
+        match $result {
+            Ok(value) => value,
+            Err(errno) => return $reply.error(errno),
+        }
+    };
 }
 
 /// Operations that the kernel is to do itself, or without, from the first refusal on.
@@ -100,7 +116,7 @@ impl Filesystem for FuseAdapter {
     }
 
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let call = Call::named("lookup", request, parent.0, name.as_bytes());
+        let call = or_refuse!(reply, self.naming.known("lookup", request, parent, name));
         self.dispatch.ask(call, reply, |fs, call, wait| {
             fs.lookup(call.ino, &call.name, wait).map(Entry)
         });
@@ -164,8 +180,10 @@ impl Filesystem for FuseAdapter {
 
     fn readlink(&self, request: &Request, ino: INodeNo, reply: ReplyData) {
         let call = Call::on("readlink", request, ino.0);
-        self.dispatch.ask(call, reply, |fs, call, wait| {
-            fs.readlink(call.ino, wait).map(Target)
+        let codepage = self.codepage;
+        self.dispatch.ask(call, reply, move |fs, call, wait| {
+            let target = fs.readlink(call.ino, wait)?;
+            Ok(Target(codepage.path_shown(&target).into_owned()))
         });
     }
 
@@ -182,7 +200,7 @@ impl Filesystem for FuseAdapter {
         if !is_plain_file(mode) {
             return reply.error(Errno::EPERM);
         }
-        let call = Call::named("mknod", request, parent.0, name.as_bytes());
+        let call = or_refuse!(reply, self.naming.new_name("mknod", request, parent, name));
         self.dispatch.work(call, reply, move |fs, call| {
             fs.mknod(call.ino, &call.name, permissions(mode, umask))
                 .map(Entry)
@@ -198,7 +216,7 @@ impl Filesystem for FuseAdapter {
         umask: u32,
         reply: ReplyEntry,
     ) {
-        let call = Call::named("mkdir", request, parent.0, name.as_bytes());
+        let call = or_refuse!(reply, self.naming.new_name("mkdir", request, parent, name));
         self.dispatch.work(call, reply, move |fs, call| {
             fs.mkdir(call.ino, &call.name, permissions(mode, umask))
                 .map(Entry)
@@ -213,8 +231,11 @@ impl Filesystem for FuseAdapter {
         target: &Path,
         reply: ReplyEntry,
     ) {
-        let call = Call::named("symlink", request, parent.0, name.as_bytes());
-        let target = target.as_os_str().as_bytes().to_vec();
+        let call = or_refuse!(
+            reply,
+            self.naming.new_name("symlink", request, parent, name)
+        );
+        let target = or_refuse!(reply, self.naming.target(&call, target.as_os_str()));
         self.dispatch.work(call, reply, move |fs, call| {
             fs.symlink(call.ino, &call.name, &target).map(Entry)
         });
@@ -226,14 +247,14 @@ impl Filesystem for FuseAdapter {
     }
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let call = Call::named("unlink", request, parent.0, name.as_bytes());
+        let call = or_refuse!(reply, self.naming.known("unlink", request, parent, name));
         self.dispatch.work(call, reply, |fs, call| {
             fs.unlink(call.ino, &call.name).map(|()| Done)
         });
     }
 
     fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let call = Call::named("rmdir", request, parent.0, name.as_bytes());
+        let call = or_refuse!(reply, self.naming.known("rmdir", request, parent, name));
         self.dispatch.work(call, reply, |fs, call| {
             fs.rmdir(call.ino, &call.name).map(|()| Done)
         });
@@ -253,8 +274,8 @@ impl Filesystem for FuseAdapter {
             Ok(no_replace) => no_replace,
             Err(errno) => return reply.error(errno),
         };
-        let call = Call::named("rename", request, parent.0, name.as_bytes());
-        let new_name = new_name.as_bytes().to_vec();
+        let call = or_refuse!(reply, self.naming.known("rename", request, parent, name));
+        let new_name = or_refuse!(reply, self.naming.also_new(&call, new_name));
         self.dispatch
             .work_after_upload(call, reply, move |fs, call| {
                 fs.rename(call.ino, &call.name, new_parent.0, &new_name, no_replace)
@@ -279,7 +300,7 @@ impl Filesystem for FuseAdapter {
         flags: i32,
         reply: ReplyCreate,
     ) {
-        let call = Call::named("create", request, parent.0, name.as_bytes());
+        let call = or_refuse!(reply, self.naming.new_name("create", request, parent, name));
         self.dispatch.work(call, reply, move |fs, call| {
             fs.create(call.ino, &call.name, permissions(mode, umask), flags)
                 .map(|(looked, opened)| Created(looked, opened))
@@ -378,7 +399,8 @@ impl Filesystem for FuseAdapter {
     ) {
         let call = Call::on("readdir", request, ino.0);
         let mut take = |entry: &DirEntry<'_>| {
-            let name = OsStr::from_bytes(entry.name);
+            let name = self.codepage.shown(entry.name);
+            let name = OsStr::from_bytes(&name);
             !reply.add(INodeNo(entry.ino), entry.next_offset, entry.kind, name)
         };
         match self
@@ -404,7 +426,8 @@ impl Filesystem for FuseAdapter {
                 Some(looked) => (looked.ttl, looked.attr),
                 None => (Duration::ZERO, bare_attributes(entry)),
             };
-            let name = OsStr::from_bytes(entry.name);
+            let name = self.codepage.shown(entry.name);
+            let name = OsStr::from_bytes(&name);
             !reply.add(attr.ino, entry.next_offset, name, &ttl, &attr, GENERATION)
         };
         match self

@@ -11,6 +11,7 @@ use fuser::{Errno, ReplyData, ReplyEmpty, ReplyWrite};
 use super::SessionConfig;
 use super::answer::{Answer, Done};
 use super::caller;
+use super::codepage::Codepage;
 use super::report::Report;
 use super::slot::{Call, Claim, Refuse};
 use super::watchdog::{Limit, Senses, Watchdog};
@@ -24,6 +25,7 @@ pub(super) struct Dispatch {
     watchdog: Watchdog,
     report: Arc<Report>,
     mountpoint: Arc<Path>,
+    codepage: Codepage,
     /// Bound of one metadata operation or READ.
     operation_timeout: Duration,
     /// Bound of a FLUSH or FSYNC without progress.
@@ -58,6 +60,7 @@ impl Dispatch {
             watchdog,
             report,
             mountpoint: mountpoint.into(),
+            codepage: config.codepage,
             operation_timeout: limit(config.operation_timeout),
             timeout: limit(config.timeout),
             requests: AtomicU64::new(0),
@@ -245,16 +248,22 @@ impl Dispatch {
         }
     }
 
+    /// Logs a failure that was found before anybody was asked; the errno to answer.
+    pub(super) fn failed(&self, call: &Call, error: &FsError) -> Errno {
+        self.report.failed(call, error)
+    }
+
     /// close(2): the wait ends with the caller's patience or without progress, the commit does not.
     pub(super) fn flush(self: &Arc<Self>, call: Call, reply: ReplyEmpty, handle: u64) {
-        let mountpoint = Arc::clone(&self.mountpoint);
+        let (mountpoint, codepage) = (Arc::clone(&self.mountpoint), self.codepage);
         self.ask_within(
             Limit::Stalled(self.timeout),
             call,
             reply,
             move |fs, call, wait| {
                 let still_open = |path: &[u8]| {
-                    caller::has_open(call.caller, &caller::path_below(&mountpoint, path))
+                    let path = codepage.path_shown(path);
+                    caller::has_open(call.caller, &caller::path_below(&mountpoint, &path))
                 };
                 fs.flush(handle, &still_open, wait).map(|()| Done)
             },

@@ -7,9 +7,11 @@
 mod adapter;
 mod answer;
 mod caller;
+mod codepage;
 mod decode;
 mod dispatch;
 mod error;
+mod naming;
 mod options;
 mod report;
 mod session;
@@ -21,6 +23,7 @@ mod watchdog;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use codepage::Codepage;
 pub use error::MountError;
 pub use session::{EndReason, Ended, Mounted, mount};
 pub use signals::{block_signals, signal_before};
@@ -36,6 +39,8 @@ pub struct SessionConfig {
     pub allow_other: bool,
     /// Root may use it too.
     pub allow_root: bool,
+    /// The encoding of the names on the server.
+    pub codepage: Codepage,
     /// Mounted read-only.
     pub read_only: bool,
     /// Further flags for the kernel (nosuid, noexec, noatime, …), as typed.

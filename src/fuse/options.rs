@@ -87,6 +87,7 @@ mod tests {
 
     fn session(flags: &[&str]) -> SessionConfig {
         SessionConfig {
+            codepage: Default::default(),
             mountpoint: PathBuf::from("/mnt"),
             source: "ftp://host/".to_owned(),
             allow_other: false,

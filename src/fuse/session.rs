@@ -99,7 +99,7 @@ pub fn mount(
     let dispatch =
         Dispatch::new(fs, workers, &mountpoint, config).map_err(MountError::Resources)?;
     let dispatch = Arc::new(dispatch);
-    let adapter = FuseAdapter::new(Arc::clone(&dispatch), alive);
+    let adapter = FuseAdapter::new(Arc::clone(&dispatch), config.codepage, alive);
 
     let session = Session::new(adapter, &mountpoint, &fuser_config(config))
         .map_err(|error| MountError::of_fuser(&mountpoint, &error))?;

@@ -235,6 +235,7 @@ fn login(port: u16, user: &str, password: &str) -> LoginConfig {
         password: Secret::new(password),
         family: AddressFamily::Any,
         security: ftpfs::ftp::Security::Off,
+        utf8: true,
         connect_timeout: Duration::from_secs(10),
         timeout: Duration::from_secs(15),
     }

@@ -31,6 +31,7 @@ fn config(server: &Scripted) -> LoginConfig {
         password: Secret::new(PASSWORD),
         family: AddressFamily::Any,
         security: ftpfs::ftp::Security::Off,
+        utf8: true,
         connect_timeout: Duration::from_secs(10),
         timeout: Duration::from_secs(10),
     }

@@ -36,6 +36,7 @@ fn login(server: &Scripted) -> LoginConfig {
         password: Secret::new("secret"),
         family: AddressFamily::Any,
         security: ftpfs::ftp::Security::Off,
+        utf8: true,
         connect_timeout: Duration::from_secs(10),
         timeout: Duration::from_secs(10),
     }

@@ -23,6 +23,7 @@ fn login(server: &Server) -> LoginConfig {
         password: Secret::new(server.password()),
         family: AddressFamily::Any,
         security: ftpfs::ftp::Security::Off,
+        utf8: true,
         connect_timeout: Duration::from_secs(10),
         timeout: Duration::from_secs(15),
     }

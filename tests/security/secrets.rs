@@ -151,6 +151,7 @@ fn a_password_that_the_server_repeats_is_not_shown() {
             password: Secret::new(SECRET),
             family: AddressFamily::Any,
             security: ftpfs::ftp::Security::Off,
+            utf8: true,
             connect_timeout: Duration::from_secs(10),
             timeout: Duration::from_secs(10),
         };
@@ -172,6 +173,7 @@ fn no_password_before_the_greeting() {
         password: Secret::new(SECRET),
         family: AddressFamily::Any,
         security: ftpfs::ftp::Security::Off,
+        utf8: true,
         connect_timeout: Duration::from_secs(10),
         timeout: Duration::from_secs(10),
     };

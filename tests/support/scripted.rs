@@ -308,7 +308,7 @@ fn read_line(control: &mut TcpStream, received: &mut Vec<u8>) -> Option<String> 
     loop {
         if let Some(end) = received.windows(2).position(|pair| pair == b"\r\n") {
             let line: Vec<u8> = received.drain(..end + 2).collect();
-            return Some(String::from_utf8_lossy(&line[..end]).into_owned());
+            return Some(readable(&line[..end]));
         }
         let mut buf = [0; 4096];
         match control.read(&mut buf) {
@@ -318,6 +318,16 @@ fn read_line(control: &mut TcpStream, received: &mut Vec<u8>) -> Option<String> 
             Err(e) => panic!("waiting for a command: {e}"),
         }
     }
+}
+
+/// As text, with each byte that is no UTF-8 as `\xe9`.
+fn readable(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        text += chunk.valid();
+        text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+    }
+    text
 }
 
 /// Everything until a clean end; `Err` is how it ended otherwise, with what had come.

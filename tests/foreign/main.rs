@@ -1,0 +1,10 @@
+//! Servers that speak of names, times and users in ways of their own, through real mounts.
+
+#![allow(clippy::unwrap_used, reason = "a failed step of a test is its failure")]
+
+mod codepage;
+mod folder;
+mod on_servers;
+
+#[path = "../support/mod.rs"]
+mod support;
