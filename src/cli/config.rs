@@ -102,6 +102,7 @@ pub(super) fn build(
             timeout: settings.timeout,
         },
         remote_path: source.path,
+        zone: settings.zone,
         pool: PoolConfig {
             max_connections: settings.max_conns as usize,
             idle: IDLE,

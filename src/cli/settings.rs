@@ -8,6 +8,7 @@ use super::table::{self, Action, TABLE};
 use super::value::Value;
 use super::words::{self, KERNEL, Word};
 use crate::fs::UploadPolicy;
+use crate::ftp::listing::ListingZone;
 use crate::ftp::printable;
 use crate::fuse::Codepage;
 
@@ -46,6 +47,8 @@ pub(super) struct Settings {
     pub(super) interface: Option<String>,
     pub(super) family: Family,
     pub(super) codepage: Codepage,
+    /// `None`: found out.
+    pub(super) zone: Option<ListingZone>,
     pub(super) read_only: bool,
     pub(super) allow_other: bool,
     pub(super) allow_root: bool,
@@ -221,10 +224,10 @@ mod tests {
 
     #[test]
     fn what_comes_later_is_refused() {
-        for list in ["tz=utc", "active"] {
+        for list in ["active", "proxy=x"] {
             let message = from(list).unwrap_err();
             assert!(message.contains("cannot do it yet"), "{list}: {message}");
         }
-        assert!(from("tls=off,tz=auto,soft,hard,default_permissions,writeback").is_ok());
+        assert!(from("tls=off,tz=auto,tz=utc,soft,hard,default_permissions,writeback").is_ok());
     }
 }

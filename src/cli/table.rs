@@ -6,6 +6,7 @@
 use super::settings::{Family, Settings, Tls};
 use super::value::Value;
 use crate::fs::UploadPolicy;
+use crate::ftp::listing::ListingZone;
 use crate::fuse::Codepage;
 
 /// Puts a value into the settings; the message is completed with the option's name.
@@ -149,8 +150,8 @@ pub(super) const TABLE: &[Spec] = &[
         set!(s, v => s.interface = Some(v.text()?))),
     row!(Server, "codepage", "NAME", "", "encoding of the names on the server, such as latin1, cp1251 or sjis",
         set!(s, v => s.codepage = codepage(v)?)),
-    row!(Server, "tz", "ZONE", "auto", "time zone of the server's listings; auto finds it out",
-        set!(_s, v => if v.0 != b"auto" { return Err(cannot("time zones other than auto")) })),
+    row!(Server, "tz", "ZONE", "auto", "times in listings without MLSD: auto (found out), utc, local, +0200, or such as Europe/Berlin",
+        set!(s, v => s.zone = zone(v)?)),
 
     row!(Mount, "ro" / 'r' | "read_only", "", "", "nothing can be changed", set!(s, v => s.read_only = v.yes()?)),
     row!(Mount, "allow_other", "", "", "other users may use the mount", set!(s, v => s.allow_other = v.yes()?)),
@@ -219,6 +220,15 @@ fn obeys_pasv(value: Value<'_>) -> Result<bool, String> {
         b"use" => Ok(true),
         b"ignore" => Ok(false),
         _ => Err(value.wrong("not ignore or use")),
+    }
+}
+
+fn zone(value: Value<'_>) -> Result<Option<ListingZone>, String> {
+    match value.text()?.as_str() {
+        "auto" => Ok(None),
+        name => ListingZone::named(name)
+            .map(Some)
+            .map_err(|why| value.wrong(&why)),
     }
 }
 

@@ -15,6 +15,7 @@ pub use check::check;
 pub use recover::{list_kept, recover};
 
 use crate::fs::{FsConfig, FtpFs};
+use crate::ftp::listing::ListingZone;
 use crate::ftp::{LoginConfig, RemotePath, printable};
 use crate::fuse::{self, SessionConfig};
 use crate::pool::PoolConfig;
@@ -29,6 +30,8 @@ pub struct MountConfig {
     pub login: LoginConfig,
     /// Path of the URL, percent-decoded: relative to the login directory unless it begins with `/`.
     pub remote_path: Vec<u8>,
+    /// The zone of the times in LIST; `None`: it is found out.
+    pub zone: Option<ListingZone>,
     /// Sessions.
     pub pool: PoolConfig,
     /// The file system.
@@ -233,6 +236,9 @@ fn connect(config: &MountConfig) -> Result<(Arc<Remote>, RemotePath), Failure> {
         true => Remote::delayed(login_config, pool),
         false => Remote::connect(login_config, pool).map_err(at_login)?,
     };
+    if let Some(zone) = &config.zone {
+        remote.set_zone(zone.clone());
+    }
     let bad_path = |error: crate::ftp::InvalidPath| {
         Failure::usage(format!("{}: {error}", printable(&config.remote_path)))
     };

@@ -1,7 +1,7 @@
 //! What is to be said of a server: what it tells of itself, and what asking has shown. Nothing is changed on it.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::profile::{Ability, Zone};
 use super::{Remote, RemoteError};
@@ -81,8 +81,9 @@ impl Remote {
                 entries: listing.entries.len(),
                 precision,
                 version,
-                clock: match self.profile.zone() {
-                    Zone::Known(offset) if !mlsd => Some(offset),
+                clock: match (self.zone.get(), self.profile.zone()) {
+                    (Some(zone), _) if !mlsd => Some(zone.offset_at(SystemTime::now())),
+                    (None, Zone::Known(offset)) if !mlsd => Some(offset),
                     _ => None,
                 },
                 free,

@@ -8,7 +8,9 @@ use super::profile::{Ability, Zone};
 use super::received::Received;
 use super::zone::keep_exact;
 use super::{ErrorKind, Remote, RemoteError};
-use crate::ftp::listing::{Entry, EntryKind, ListingClock, ListingFormat, ParsedListing, parse};
+use crate::ftp::listing::{
+    Entry, EntryKind, ListingClock, ListingFormat, ParsedListing, parse, parse_in_zone,
+};
 use crate::ftp::{FtpError, ListCommand, RemotePath, Transfer, printable};
 use crate::pool::{Lease, Need};
 
@@ -222,6 +224,9 @@ impl Remote {
         dir: &RemotePath,
         bytes: &[u8],
     ) -> ParsedListing {
+        if let Some(zone) = self.zone.get() {
+            return parse_in_zone(bytes, SystemTime::now(), zone);
+        }
         let mut clock = ListingClock {
             now: SystemTime::now(),
             utc_offset: 0,

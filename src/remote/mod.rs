@@ -41,6 +41,7 @@ pub use temporary::TemporaryNames;
 pub use upload::{Stored, Upload, UploadMode, Wanted};
 pub use zone::EXACT_TIMES;
 
+use crate::ftp::listing::ListingZone;
 use crate::ftp::{FtpError, LoginConfig, RemotePath};
 use crate::pool::{Need, Pool, PoolConfig, PoolCounts, Reclaim};
 use profile::ServerProfile;
@@ -77,6 +78,8 @@ pub struct Remote {
     pool: Pool,
     profile: ServerProfile,
     home: OnceLock<RemotePath>,
+    /// That of LIST, if somebody has told; else it is found out.
+    zone: OnceLock<ListingZone>,
     connect_timeout: Duration,
     timeout: Duration,
     hard: bool,
@@ -117,6 +120,7 @@ impl Remote {
             pool: Pool::new(login, pool),
             profile: ServerProfile::default(),
             home: OnceLock::new(),
+            zone: OnceLock::new(),
             progress: AtomicU64::new(0),
             awaiting_final: AtomicUsize::new(0),
             uploads: AtomicUsize::new(0),
@@ -132,6 +136,12 @@ impl Remote {
     /// Whom to ask for a session when the pool has none left.
     pub fn set_reclaimer(&self, reclaimer: Weak<dyn Reclaim>) {
         self.pool.set_reclaimer(reclaimer);
+    }
+
+    /// Tells the zone of the times in LIST, which is then not found out by MDTM. For the first listing it
+    /// has to come before that; the first one stays.
+    pub fn set_zone(&self, zone: ListingZone) {
+        self.zone.get_or_init(|| zone);
     }
 
     /// The directory that the login put us in (PWD). Asks the server once.

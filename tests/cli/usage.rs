@@ -72,6 +72,11 @@ fn command_lines_that_cannot_be_meant() {
             &["option codepage", "cp1525: no such codepage; perhaps cp125"],
         ),
         (
+            &["-o", "tz=Europe/Berlim", "h", "m"],
+            &["option tz", "perhaps Europe/Berlin"],
+        ),
+        (&["--tz=+25:00", "h", "m"], &["not an offset such as +0200"]),
+        (
             &["--codepage=utf-16", "h", "m"],
             &["file names cannot be in this encoding"],
         ),
@@ -181,7 +186,7 @@ fn addresses_that_cannot_be_meant() {
 #[test]
 fn what_this_version_cannot_do_is_refused() {
     let later = "this version of ftpfs cannot do it yet";
-    for option in ["tz=Europe/Berlin", "active", "proxy=http://p:3128"] {
+    for option in ["active", "proxy=http://p:3128"] {
         let name = option.split('=').next().unwrap();
         Ftpfs::new()
             .args(["-o", option])

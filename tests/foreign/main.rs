@@ -5,6 +5,7 @@
 mod codepage;
 mod folder;
 mod on_servers;
+mod zone;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -21,12 +21,14 @@ mod vms;
 mod date;
 mod months;
 mod time;
+mod zone;
 mod line;
 
 use std::time::SystemTime;
 
 use line::Outcome;
 use time::Clock;
+pub use zone::ListingZone;
 
 /// What a directory entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,4 +137,9 @@ pub fn parse(format: ListingFormat, bytes: &[u8], clock: ListingClock) -> Parsed
         }
         ListingFormat::List => list::parse(bytes, &Clock::new(clock)),
     }
+}
+
+/// Parses a LIST that arrived `now` and whose times are those of `zone`. No line can make it fail.
+pub fn parse_in_zone(bytes: &[u8], now: SystemTime, zone: &ListingZone) -> ParsedListing {
+    list::parse(bytes, &Clock::in_zone(now, zone.clone()))
 }

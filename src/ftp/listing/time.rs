@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::line::{number, two_digits};
-use super::{ListingClock, Modified, Precision};
+use super::{ListingClock, ListingZone, Modified, Precision};
 
 /// A date as it stands in a line: of the right shape, though it may be impossible (`Feb 30`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,7 +153,7 @@ pub(super) fn epoch(seconds: u64) -> Option<Modified> {
 
 /// Makes moments out of stamps.
 pub(super) struct Clock {
-    offset: Offset,
+    zone: ListingZone,
     /// A date without a year is never after this: a day after the listing arrived, because clocks
     /// and zones are wrong by less than that.
     latest: Timestamp,
@@ -163,15 +163,18 @@ pub(super) struct Clock {
 impl Clock {
     pub(super) fn new(clock: ListingClock) -> Self {
         let offset = Offset::from_seconds(clock.utc_offset).unwrap_or(Offset::UTC);
-        let latest = clock
-            .now
+        Self::in_zone(clock.now, ListingZone::fixed(offset))
+    }
+
+    pub(super) fn in_zone(now: SystemTime, zone: ListingZone) -> Self {
+        let latest = now
             .checked_add(Duration::from_secs(24 * 60 * 60))
             .and_then(|time| Timestamp::try_from(time).ok())
             .unwrap_or(Timestamp::MAX);
         Self {
-            offset,
             latest,
-            latest_year: offset.to_datetime(latest).year(),
+            latest_year: zone.wall_clock(latest).year(),
+            zone,
         }
     }
 
@@ -183,11 +186,13 @@ impl Clock {
                 precision: Precision::Day,
             });
         };
-        let offset = match stamp.zone {
-            Some(seconds) => Offset::from_seconds(seconds).ok()?,
-            None => self.offset,
+        let moment = |year: i16| {
+            let shown = stamp.civil(year)?;
+            match stamp.zone {
+                Some(seconds) => Offset::from_seconds(seconds).ok()?.to_timestamp(shown).ok(),
+                None => self.zone.moment(shown),
+            }
         };
-        let moment = |year: i16| offset.to_timestamp(stamp.civil(year)?).ok();
         let moment = match stamp.year {
             Some(year) => moment(year)?,
             // Leap years are at most eight years apart (1896, 1904).
@@ -210,7 +215,6 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::SystemTime;
 
     fn clock(now: &str, utc_offset: i32) -> Clock {
         let now = now.parse::<Timestamp>().unwrap().into();
