@@ -53,7 +53,7 @@ fn each_server_is_what_it_is() {
         let said = check(&server.url, &[]);
         assert_eq!(said.code, Some(0), "{}", said.errors);
         let listing = match brand {
-            Brand::Vsftpd => "LIST -a, times made exact by MDTM",
+            Brand::Vsftpd | Brand::Inetutils => "LIST -a, times made exact by MDTM",
             _ => "MLSD, times to the second",
         };
         assert_eq!(said.value("listing"), listing, "{brand}");

@@ -11,6 +11,7 @@ FTPFS_SERVERS=$FTPFS_TARGET/servers
 FTPFS_TOOLS=$FTPFS_TARGET/tools
 PYFTPDLIB_VERSION=2.2.0
 PYOPENSSL_VERSION=26.4.0
+FTP_SRV_VERSION=4.6.3
 FSX_VERSION=0.3.2
 CARGO_FUZZ_VERSION=0.13.2
 export DEBIAN_FRONTEND=noninteractive
@@ -115,6 +116,22 @@ install_pyftpdlib() {
 }
 
 ensure_pyftpdlib() { has_pyftpdlib || locked install_pyftpdlib; }
+
+install_ftp_srv() {
+  local place=$FTPFS_SERVERS/ftp-srv
+  [ -e "$place/.complete" ] && return 0
+  command -v node >/dev/null && command -v npm >/dev/null || ensure_packages nodejs npm
+  say "installing ftp-srv $FTP_SRV_VERSION from npm"
+  rm -rf "$place" && mkdir -p "$place" &&
+    npm install --silent --no-audit --no-fund --prefix "$place" "ftp-srv@$FTP_SRV_VERSION" >&2 8>&- &&
+    touch "$place/.complete" || die "cannot install ftp-srv"
+}
+
+# A kept target folder may have come to a machine without Node.
+ensure_ftp_srv() {
+  [ -e "$FTPFS_SERVERS/ftp-srv/.complete" ] && command -v node >/dev/null || locked install_ftp_srv
+  command -v node >/dev/null || locked ensure_packages nodejs
+}
 
 install_fsx() {
   [ -x "$FTPFS_TOOLS/bin/fsx" ] && return 0

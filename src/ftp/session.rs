@@ -427,6 +427,10 @@ pub(super) fn number_in(reply: &Reply) -> Option<u64> {
 }
 
 pub(super) fn size_in(reply: &Reply) -> Result<u64, FtpError> {
+    // ftp-srv takes a size of 0 for none given, and says what it says of every 213 without a text.
+    if reply.text() == b"File status" {
+        return Ok(0);
+    }
     number_in(reply).ok_or_else(|| unexpected("SIZE", reply))
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use super::argument::is_filtered;
 use super::command::MAX_LINE;
 use super::protected::end_of_data;
-use super::session::{accepted, number_in, size_in, time_in, unexpected};
+use super::session::{accepted, size_in, time_in};
 use super::stamp::Stamp;
 use super::transfer::VersionReplies;
 use super::{Command, FtpError, RemotePath, Reply, Session, Transfer};
@@ -102,8 +102,7 @@ impl Behind {
     fn answers(&self, replies: Vec<(&'static str, Reply)>) -> Option<Answers> {
         let mut replies = replies.into_iter();
         let mut next = || replies.next().map(|(verb, reply)| accepted(verb, reply));
-        let size =
-            next()?.and_then(|reply| number_in(&reply).ok_or_else(|| unexpected("SIZE", &reply)));
+        let size = next()?.and_then(|reply| size_in(&reply));
         let mode = match self.mode {
             // "Superfluous" is no success: nothing was changed.
             Some(_) => Some(next()?.and_then(|reply| match reply.code() {

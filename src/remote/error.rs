@@ -213,6 +213,7 @@ fn refusal(reply: &Reply) -> ErrorKind {
 
 /// What the words of a refusal mean, in any case; the first row that fits.
 fn said(reply: &Reply) -> Option<ErrorKind> {
+    // BSD ftpd says "not a plain file" to SIZE and MDTM also of what is not there: that is no reason.
     const WORDS: [(ErrorKind, &[&str]); 10] = [
         (
             ErrorKind::NotFound,
@@ -236,7 +237,6 @@ fn said(reply: &Reply) -> Option<ErrorKind> {
             &[
                 "is a directory",
                 "eisdir",
-                "not a plain file",
                 "not a regular file",
                 "only retrieve regular files",
             ],
@@ -306,6 +306,8 @@ mod tests {
             ("RETR", 550, "a: No such file or directory", K::NotFound),
             ("RMD", 550, "d: Directory not empty", K::NotEmpty),
             ("RETR", 550, "d: Not a regular file", K::IsDirectory),
+            // inetutils, of a file that is not there
+            ("SIZE", 550, "f: not a plain file.", K::Refused),
             ("LIST", 450, "d: No such file or directory", K::NotFound),
             (
                 "APPE",

@@ -12,10 +12,14 @@ struct Odd {
     ending: &'static [u8],
 }
 
-const ODD: [Odd; 4] = [
+const ODD: [Odd; 6] = [
     // Pure-FTPd writes `_` for these two.
     odd(Ability::TrailingBlanks, ends_in_blank, b" "),
     odd(Ability::ControlCharacters, has_control, b"\x01x"),
+    // inetutils takes this byte for Telnet's escape, and drops it.
+    odd(Ability::Byte255, has_lone_255, b"\xffx"),
+    // ftp-srv leaves them out.
+    odd(Ability::Quotes, has_quote, b"\"x"),
     // ProFTPD reads these as commands of Telnet (RFC 854), of which nothing is left.
     odd(Ability::TelnetCommands, has_telnet_command, b"\xff\xff"),
     // libunftp and pyftpdlib write U+FFFD for what they cannot decode.
@@ -108,6 +112,15 @@ fn has_telnet_command(name: &[u8]) -> bool {
         || name
             .windows(2)
             .any(|pair| pair[0] == 0xff && pair[1] >= 0xf0)
+}
+
+fn has_lone_255(name: &[u8]) -> bool {
+    name.windows(2)
+        .any(|pair| pair[0] == 0xff && pair[1] < 0xf0)
+}
+
+fn has_quote(name: &[u8]) -> bool {
+    name.contains(&b'"')
 }
 
 fn is_not_utf8(name: &[u8]) -> bool {

@@ -43,6 +43,10 @@ pub(super) enum Ability {
     ControlCharacters,
     /// Names with bytes that begin a command of Telnet.
     TelnetCommands,
+    /// Names with a byte 255 that begins no command of Telnet.
+    Byte255,
+    /// Names with `"`.
+    Quotes,
     /// Names that are not UTF-8.
     AnyBytes,
 }

@@ -37,6 +37,8 @@ pub(crate) struct Facts {
     /// Names may end in a blank and hold control characters and backslashes; Pure-FTPd writes `_`
     /// for the former and refuses the latter.
     pub(crate) odd_names: bool,
+    /// Names may hold a byte 255; inetutils drops it (Telnet).
+    pub(crate) byte_255: bool,
     /// MKD takes names with `*`; ProFTPD refuses them whatever its settings.
     pub(crate) star_folders: bool,
     /// What may not be stored is refused by the answer to STOR, so that `open` knows it. libunftp
@@ -44,6 +46,10 @@ pub(crate) struct Facts {
     pub(crate) refuses_at_once: bool,
     /// How links look.
     pub(crate) links: Links,
+    /// A link to a folder can be removed; inetutils takes it for the folder, and does nothing.
+    pub(crate) removes_links: bool,
+    /// The served folder is the server's "/".
+    pub(crate) is_root: bool,
     /// The longest listing that the server gives whole. Pure-FTPd's 10,000 (LimitRecursion) hold `.` and `..`,
     /// and with that many it says that it has cut.
     pub(crate) listing: usize,
@@ -58,14 +64,17 @@ const LOCAL: Facts = Facts {
     folder_seconds: true,
     any_bytes: true,
     odd_names: true,
+    byte_255: true,
     star_folders: true,
     refuses_at_once: true,
     links: Links::Shown,
+    removes_links: true,
+    is_root: true,
     listing: usize::MAX,
 };
 
 /// A plain folder first, then the brands.
-static ALL: [Facts; 6] = [
+static ALL: [Facts; 7] = [
     LOCAL,
     Facts {
         brand: Some(Brand::Vsftpd),
@@ -101,6 +110,16 @@ static ALL: [Facts; 6] = [
         any_bytes: false,
         refuses_at_once: false,
         links: Links::AsFiles,
+        ..LOCAL
+    },
+    Facts {
+        brand: Some(Brand::Inetutils),
+        byte_255: false,
+        removes_links: false,
+        is_root: false,
+        file_times: false,
+        folder_times: false,
+        folder_seconds: false,
         ..LOCAL
     },
 ];

@@ -210,15 +210,14 @@ fn a_link_to_nothing_is_shown_as_such(place: &Place) {
 
 /// The server's `/` is the mount's root, so such a link stays inside.
 fn a_link_to_an_absolute_path_of_the_server_works(place: &Place) {
-    let folder = place
-        .there
-        .file_name()
-        .unwrap()
-        .to_str()
-        .unwrap()
-        .to_owned();
+    let folder = if place.facts.is_root {
+        Path::new("/").join(place.there.file_name().unwrap())
+    } else {
+        place.there.clone()
+    };
     put(&place.there.join("file"), b"inside");
-    link(&format!("/{folder}/file"), &place.there.join("absolute"));
+    let target = folder.join("file");
+    link(target.to_str().unwrap(), &place.there.join("absolute"));
     let look = place.fresh_look();
     if place.facts.links == Links::Shown {
         has(&look.here.join("absolute"), b"inside");
@@ -234,7 +233,19 @@ fn a_link_to_an_absolute_path_of_the_server_works(place: &Place) {
 }
 
 fn removing_a_link_keeps_its_target(place: &Place) {
-    if matches!(place.facts.links, Links::Shown | Links::OnlyGood) {
+    if !place.facts.removes_links {
+        let removed = fs::remove_file(place.here.join("to-folder"));
+        assert!(
+            removed.is_err(),
+            "rm of a link that the server does not remove"
+        );
+        assert!(
+            place.there.join("to-folder").is_symlink(),
+            "it is still there"
+        );
+        fs::remove_file(place.here.join("to-file")).or_fail("rm of a link to a file");
+        absent(&place.there.join("to-file"));
+    } else if matches!(place.facts.links, Links::Shown | Links::OnlyGood) {
         sh(
             &place.here,
             "rm to-file to-folder to-link; mv folder/up folder/down",

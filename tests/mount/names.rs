@@ -39,6 +39,7 @@ struct Odd {
 enum Needs {
     Nothing,
     AnyBytes,
+    Byte255,
     OddNames,
 }
 
@@ -133,7 +134,7 @@ const ODD: &[Odd] = &[
     },
     Odd {
         name: b"telnet \xff iac",
-        needs: Needs::AnyBytes,
+        needs: Needs::Byte255,
     },
 ];
 
@@ -149,6 +150,7 @@ fn is_good(place: &Place, odd: &Odd) -> bool {
     match odd.needs {
         Needs::Nothing => true,
         Needs::AnyBytes => place.facts.any_bytes,
+        Needs::Byte255 => place.facts.any_bytes && place.facts.byte_255,
         Needs::OddNames => place.facts.odd_names,
     }
 }
@@ -308,7 +310,7 @@ fn remove_the_rest(place: &Place) {
             fs::remove_file(path).or_fail("rm on the server");
         }
     }
-    if !place.facts.any_bytes || !place.facts.odd_names {
+    if !ODD.iter().all(|odd| is_good(place, odd)) {
         eventually("the mount sees that", Duration::from_secs(30), || {
             let left = names(&place.here);
             holding(left.is_empty(), || format!("{left:?}"))

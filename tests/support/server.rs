@@ -18,16 +18,21 @@ pub enum Brand {
     Pyftpdlib,
     /// libunftp: no pipelining, no SITE CHMOD, no MFMT, one error text for everything.
     Embedded,
+    /// BSD ftpd: its home is not "/", a listing begins with `total`, EPSV and TYPE forget REST.
+    Inetutils,
+    /// For Node: REST+STOR destroys the file, early stops hang, unknown commands are refused late.
+    FtpSrv,
 }
 
 impl Brand {
-    /// All of them.
-    pub const ALL: [Brand; 5] = [
+    /// Those that all cases work on; ftp-srv has tests of its own.
+    pub const ALL: [Brand; 6] = [
         Brand::Vsftpd,
         Brand::Proftpd,
         Brand::PureFtpd,
         Brand::Pyftpdlib,
         Brand::Embedded,
+        Brand::Inetutils,
     ];
 
     /// The name of its script.
@@ -38,12 +43,14 @@ impl Brand {
             Brand::PureFtpd => "pure-ftpd",
             Brand::Pyftpdlib => "pyftpdlib",
             Brand::Embedded => "embedded",
+            Brand::Inetutils => "inetutils",
+            Brand::FtpSrv => "ftp-srv",
         }
     }
 
     /// Offers MLSD and MLST.
     pub fn has_mlsd(self) -> bool {
-        self != Brand::Vsftpd
+        !matches!(self, Brand::Vsftpd | Brand::Inetutils | Brand::FtpSrv)
     }
 
     /// Accepts SITE CHMOD.
@@ -58,7 +65,7 @@ impl Brand {
 
     /// Accepts MFMT, or MDTM with two arguments.
     pub fn sets_times(self) -> bool {
-        self != Brand::Embedded
+        !matches!(self, Brand::Embedded | Brand::Inetutils | Brand::FtpSrv)
     }
 
     /// Accepts APPE on an existing file (ProFTPD only with `FTPFS_APPEND`).
@@ -68,7 +75,7 @@ impl Brand {
 
     /// `scripts/servers` can start it with TLS.
     pub fn encrypts(self) -> bool {
-        self != Brand::Embedded
+        !matches!(self, Brand::Embedded | Brand::Inetutils | Brand::FtpSrv)
     }
 
     /// Stores names with blanks at their ends as they are.
@@ -78,7 +85,7 @@ impl Brand {
 
     /// Stores and lists names that are not UTF-8.
     pub fn has_byte_names(self) -> bool {
-        !matches!(self, Brand::Pyftpdlib | Brand::Embedded)
+        !matches!(self, Brand::Pyftpdlib | Brand::Embedded | Brand::FtpSrv)
     }
 }
 
