@@ -7,6 +7,7 @@ use clap::builder::ValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use super::argv::Spot;
 use super::settings::{self, Settings};
 use super::table::{Action, TABLE};
 
@@ -23,8 +24,8 @@ pub(super) struct Typed {
     pub(super) recover: bool,
     /// Nothing is mounted: the server is looked at.
     pub(super) check: bool,
-    /// Texts of the command line that hold a password: `user=NAME:PASSWORD`.
-    pub(super) logins: Vec<Vec<u8>>,
+    /// Passwords in options: `user=NAME:PASSWORD`, `proxy=URL`.
+    pub(super) secrets: Vec<Spot>,
 }
 
 /// What came of reading the command line.
@@ -59,7 +60,7 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, 
         settings: Settings::with_defaults()?,
         recover: matches.get_flag("recover"),
         check: matches.get_flag("check"),
-        logins: Vec::new(),
+        secrets: Vec::new(),
     };
     if typed.recover && !typed.mountpoint.is_empty() {
         return Err("--recover mounts nothing: ftpfs --recover [OPTIONS] [SOURCE]".into());
@@ -71,19 +72,25 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, 
         let value = value.as_bytes();
         if name == "o" {
             for word in super::words::split(value)? {
-                if word.name == b"user" && word.raw.contains(&b':') {
-                    typed.logins.push(word.raw);
-                }
+                typed.secrets.extend(secret_in(&word.name, word.raw));
             }
             typed.settings.set_list(value)?;
         } else {
-            if name == "user" && value.contains(&b':') {
-                typed.logins.push(value.to_vec());
-            }
+            let secret = secret_in(name.as_bytes(), value.to_vec());
+            typed.secrets.extend(secret);
             typed.settings.set(name, Some(value))?;
         }
     }
     Ok(Parsed::Mount(Box::new(typed)))
+}
+
+/// The password in the text of an option.
+fn secret_in(name: &[u8], text: Vec<u8>) -> Option<Spot> {
+    match name {
+        b"user" if text.contains(&b':') => Some(Spot::of_login(text)),
+        b"proxy" => Spot::of_proxy(text),
+        _ => None,
+    }
 }
 
 /// All options as typed, so that the last one wins whichever way it is spelled.
@@ -312,9 +319,12 @@ mod tests {
     }
 
     #[test]
-    fn logins_with_a_password_are_noted() {
-        let t = typed(&["h", "m", "-o", r"ro,user=me:a\,b", "--user", "you:pw"]).unwrap();
-        assert_eq!(t.logins, [br"user=me:a\,b".to_vec(), b"you:pw".to_vec()]);
+    fn passwords_are_noted() {
+        let list = r"ro,user=me:a\,b,proxy=http://me:pw@h:1";
+        let t = typed(&["h", "m", "-o", list, "--user", "you:pw"]).unwrap();
+        let noted = t.secrets.iter().map(|spot| &spot.text[..]);
+        let expected = [&br"user=me:a\,b"[..], b"proxy=http://me:pw@h:1", b"you:pw"];
+        assert_eq!(noted.collect::<Vec<_>>(), expected);
         assert_eq!(t.settings.user.unwrap(), b"you:pw");
     }
 }

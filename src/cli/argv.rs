@@ -19,6 +19,15 @@ impl Spot {
         let password = name..text.len();
         Self { text, password }
     }
+
+    /// `SCHEME://USER:PASSWORD@HOST`, whatever stands before and behind it. `None` without a password.
+    pub(super) fn of_proxy(text: Vec<u8>) -> Option<Self> {
+        let login = text.windows(3).position(|w| w == b"://")? + 3;
+        let end = text.iter().rposition(|b| *b == b'@')?;
+        let colon = text.get(login..end)?.iter().position(|b| *b == b':')?;
+        let password = login + colon + 1..end;
+        Some(Self { text, password })
+    }
 }
 
 /// Overwrites the passwords in the memory that `/proc/PID/cmdline` and ps(1) show. Between the start
@@ -127,5 +136,24 @@ mod tests {
         ];
         scrub_in(&mut area, &spots);
         assert_eq!(area, b"ftpfs\0ftp://u:**@h/pw\0-oro,user=pw:**,x\0pw\0");
+    }
+
+    #[test]
+    fn passwords_of_proxies() {
+        for (text, shown) in [
+            ("socks5://u:pw@h:1080", Some("socks5://u:**@h:1080")),
+            ("proxy=http://u:p@w:@h/", Some("proxy=http://u:****@h/")),
+            ("proxy=\"http://u:p,w@h\"", Some("proxy=\"http://u:***@h\"")),
+            ("http://u@h:3128", None),
+            ("http://h:3128", None),
+            ("u:pw@h", None),
+            ("@://", None),
+        ] {
+            let spot = Spot::of_proxy(text.into());
+            assert_eq!(spot.is_some(), shown.is_some(), "{text}");
+            let mut area = text.as_bytes().to_vec();
+            scrub_in(&mut area, spot.as_slice());
+            assert_eq!(area, shown.unwrap_or(text).as_bytes());
+        }
     }
 }

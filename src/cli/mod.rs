@@ -79,14 +79,14 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Wish, Failure> 
         settings,
         recover,
         check,
-        logins,
+        secrets,
     } = *typed;
     if recover && text.is_empty() {
         return Ok(Wish::ListKept(folders::state()));
     }
     let source = Source::parse(&text).map_err(Failure::usage)?;
     let password = source.password(&text);
-    let mut spots: Vec<Spot> = logins.into_iter().map(Spot::of_login).collect();
+    let mut spots = secrets;
     if let Some(password) = source.password.clone() {
         spots.push(Spot { text, password });
     }

@@ -11,6 +11,7 @@ use crate::fs::UploadPolicy;
 use crate::ftp::listing::ListingZone;
 use crate::ftp::printable;
 use crate::fuse::Codepage;
+use crate::net::Proxy;
 
 pub(super) use crate::net::AddressFamily as Family;
 
@@ -45,6 +46,7 @@ pub(super) struct Settings {
     pub(super) max_conns: u32,
     pub(super) obeys_pasv: bool,
     pub(super) interface: Option<String>,
+    pub(super) proxy: Option<Proxy>,
     pub(super) family: Family,
     pub(super) codepage: Codepage,
     /// `None`: found out.
@@ -129,7 +131,7 @@ impl Settings {
             if password_before && table::find(&name).is_none() {
                 // It may be the rest of a password, which must not be shown.
                 return Err(
-                    "unknown option behind user=NAME:PASSWORD; a comma in a password is typed \\, (or use passfile=FILE)"
+                    "unknown option behind user=NAME:PASSWORD or proxy=URL; a comma in a password is typed \\, (or use passfile=FILE)"
                         .into(),
                 );
             }
@@ -141,7 +143,13 @@ impl Settings {
 }
 
 fn holds_password(word: &Word) -> bool {
-    word.name == b"user" && word.value.as_ref().is_some_and(|v| v.contains(&b':'))
+    let value = word.value.as_deref().unwrap_or_default();
+    match &word.name[..] {
+        b"user" => value.contains(&b':'),
+        // A comma in the user's name hides that a password follows.
+        b"proxy" => true,
+        _ => false,
+    }
 }
 
 /// The message for a word that nobody knows.
@@ -218,16 +226,20 @@ mod tests {
 
     #[test]
     fn the_rest_of_a_password_is_not_shown() {
-        let message = from("user=me:hun,ter2").unwrap_err();
-        assert!(!message.contains("ter2"), "{message}");
+        for list in [
+            "user=me:hun,ter2",
+            "proxy=http://me:hun,ter2@h",
+            "proxy=http://m,e:hunter2@h",
+        ] {
+            let message = from(list).unwrap_err();
+            assert!(!message.contains("ter2"), "{message}");
+        }
     }
 
     #[test]
     fn what_comes_later_is_refused() {
-        for list in ["active", "proxy=x"] {
-            let message = from(list).unwrap_err();
-            assert!(message.contains("cannot do it yet"), "{list}: {message}");
-        }
+        let message = from("active").unwrap_err();
+        assert!(message.contains("cannot do it yet"), "{message}");
         assert!(from("tls=off,tz=auto,tz=utc,soft,hard,default_permissions,writeback").is_ok());
     }
 }

@@ -3,6 +3,7 @@
 //! The parser, the help text and whatever else lists options are made from it. Every row exists as
 //! `-o name=value` and as `--name value`.
 
+use super::network;
 use super::settings::{Family, Settings, Tls};
 use super::value::Value;
 use crate::fs::UploadPolicy;
@@ -145,7 +146,8 @@ pub(super) const TABLE: &[Spec] = &[
     row!(Server, "pasv_ip", "ignore|use", "ignore", "data connections go to the address that PASV tells (use), or always to the server",
         set!(s, v => s.obeys_pasv = obeys_pasv(v)?)),
     row!(Server, "active", "", "", "the server opens the data connections", Later("active mode")),
-    row!(Server, "proxy", "URL", "", "reach the server through a proxy", Later("proxies")),
+    row!(Server, "proxy", "URL", "", "all connections go through socks5://[USER:PASSWORD@]HOST[:1080] or http://[USER:PASSWORD@]HOST[:3128]",
+        set!(s, v => s.proxy = Some(network::proxy(v.0)?))),
     row!(Server, "interface", "NAME|ADDRESS", "", "all connections leave by this network interface, or from this address",
         set!(s, v => s.interface = Some(v.text()?))),
     row!(Server, "codepage", "NAME", "", "encoding of the names on the server, such as latin1, cp1251 or sjis",

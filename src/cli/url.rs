@@ -221,7 +221,7 @@ fn leads_with_port(path: &[u8]) -> bool {
 }
 
 /// `host`, `host:port`, `[v6]`, `[v6]:port`.
-fn host_and_port_of(text: &[u8], default_port: u16) -> Result<(String, u16), String> {
+pub(super) fn host_and_port_of(text: &[u8], default_port: u16) -> Result<(String, u16), String> {
     let text =
         std::str::from_utf8(text).map_err(|_| "the host's name is not UTF-8 text".to_owned())?;
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {

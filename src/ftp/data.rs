@@ -52,9 +52,9 @@ impl DataConnection {
 }
 
 impl ControlConnection {
-    /// Whether PASV, which knows IPv4 only, has a meaning.
+    /// Whether PASV, which knows IPv4 only, may have a meaning.
     pub(super) fn may_speak_v4(&self) -> bool {
-        self.peer().ip().to_canonical().is_ipv4()
+        self.stream().is_through_proxy() || self.peer().ip().to_canonical().is_ipv4()
     }
 }
 

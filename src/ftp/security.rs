@@ -83,7 +83,9 @@ pub(super) fn after_greeting(
 
 /// A password is about to cross the network as it is, and nobody has said that this is meant.
 fn warn_of_clear_text(control: &ControlConnection, config: &LoginConfig) {
-    if is_to_be_warned_of(control.peer().ip(), &config.user) {
+    // Where a proxy sends it, nobody here knows.
+    let peer = Some(control.peer().ip()).filter(|_| !control.stream().is_through_proxy());
+    if is_to_be_warned_of(peer, &config.user) {
         log::warn!(
             "{} offers no encryption: the password goes there in clear (tls=off accepts that in silence)",
             config.host
@@ -91,8 +93,8 @@ fn warn_of_clear_text(control: &ControlConnection, config: &LoginConfig) {
     }
 }
 
-fn is_to_be_warned_of(peer: IpAddr, user: &[u8]) -> bool {
-    !matches!(user, b"anonymous" | b"ftp") && !peer.is_loopback()
+fn is_to_be_warned_of(peer: Option<IpAddr>, user: &[u8]) -> bool {
+    !matches!(user, b"anonymous" | b"ftp") && !peer.is_some_and(|address| address.is_loopback())
 }
 
 fn encrypt(
@@ -158,6 +160,7 @@ mod tests {
 
     #[test]
     fn passwords_that_leave_the_machine_are_warned_of() {
+        assert!(is_to_be_warned_of(None, b"me"));
         for (peer, user, expected) in [
             ("192.0.2.1", "me", true),
             ("2001:db8::1", "me", true),
@@ -165,7 +168,7 @@ mod tests {
             ("::1", "me", false),
             ("192.0.2.1", "anonymous", false),
         ] {
-            let found = is_to_be_warned_of(peer.parse().unwrap(), user.as_bytes());
+            let found = is_to_be_warned_of(peer.parse().ok(), user.as_bytes());
             assert_eq!(found, expected, "{user} at {peer}");
         }
     }

@@ -34,7 +34,10 @@ fn text_of(config: &MountConfig, folder: &str, found: &Findings) -> String {
         text.push_str(&format!("{name:<12} {value}\n"));
     };
     line("server", &found.greeting);
-    line("address", &found.peer.to_string());
+    match &config.login.route.proxy {
+        Some(proxy) => line("proxy", &proxy.to_string()),
+        None => line("address", &found.peer.to_string()),
+    }
     if let Some(time) = found.round_trip {
         line(
             "round trip",
@@ -105,7 +108,7 @@ fn listing(found: &Findings) -> String {
 
 fn advice(config: &MountConfig, found: &Findings) -> Vec<String> {
     let mut advice = Vec::new();
-    let local = found.peer.ip().is_loopback();
+    let local = found.peer.ip().is_loopback() && config.login.route.proxy.is_none();
     match (found.encryption, &config.login.security) {
         (Some(_), Security::Offered(_)) => advice.push(
             "tls=require, or ftpes://, so that nobody in between can make it look like a server without encryption".into(),

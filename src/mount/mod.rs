@@ -281,7 +281,10 @@ fn login_failure(login: &LoginConfig, error: &RemoteError) -> Failure {
         ),
         ErrorKind::Unreachable => Failure::new(
             Status::Network,
-            format!("{error} (check the address, and whether the server is running)"),
+            match login.route.proxy {
+                Some(_) => format!("{error} (check the address, and proxy=)"),
+                None => format!("{error} (check the address, and whether the server is running)"),
+            },
         ),
         _ => Failure::new(Status::Network, format!("{server}: {error}")),
     }

@@ -2,13 +2,17 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::stream::{is_writable, wait_writable};
+use super::proxy::{Handshake, Refusal};
+use super::route::Way;
+use super::stream::{is_writable, wait_for};
 use super::{AddressFamily, Deadline, Route, Stream};
 
 /// `getaddrinfo` cannot be interrupted, so it runs on a thread that may outlive its caller's
@@ -76,7 +80,7 @@ fn look_up(host: &str, port: u16, deadline: &Deadline) -> io::Result<Vec<SocketA
         .map_err(|_| deadline.expired())?
 }
 
-/// Tries each address in turn; together they have until `deadline`. `silence` as in
+/// Tries each address in turn, without a proxy; together they have until `deadline`. `silence` as in
 /// [`Connecting::start`].
 ///
 /// # Errors
@@ -87,13 +91,26 @@ pub fn connect(
     silence: Duration,
     deadline: &Deadline,
 ) -> io::Result<Stream> {
+    in_turn(addresses, deadline, |address| {
+        Connecting::start(address, route, silence)
+    })
+}
+
+/// The first of these connections that can be made.
+pub(super) fn in_turn(
+    addresses: &[SocketAddr],
+    deadline: &Deadline,
+    start: impl Fn(SocketAddr) -> io::Result<Connecting>,
+) -> io::Result<Stream> {
     let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for (tried, address) in addresses.iter().enumerate() {
         let left = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
-        let attempt = Connecting::start(*address, route, silence)
-            .and_then(|connecting| connecting.finish(&deadline.share(left)));
+        let attempt =
+            start(*address).and_then(|connecting| connecting.finish(&deadline.share(left)));
         match attempt {
             Ok(stream) => return Ok(stream),
+            // The same proxy would say the same at its other addresses.
+            Err(e) if Refusal::is_in(&e) => return Err(e),
             Err(e) => {
                 log::debug!("{address}: {e}");
                 failure = e;
@@ -103,24 +120,54 @@ pub fn connect(
     Err(failure)
 }
 
-/// A connection whose SYN is on its way.
+/// A connection whose SYN is on its way, or whose proxy is being asked.
 #[derive(Debug)]
 pub struct Connecting {
     socket: TcpStream,
     peer: SocketAddr,
-    route: Route,
+    way: Way,
     silence: Duration,
+    /// The socket is connected.
+    connected: bool,
+    /// What the proxy is to be told then.
+    handshake: Option<Box<Handshake>>,
 }
 
 impl Connecting {
-    /// Sends the SYN and does not wait. `silence` is how long the kernel may get no sign of life
+    /// Sends the SYN to `peer`, without a proxy, and does not wait. `silence` is how long the kernel may get no sign of life
     /// from the peer of the later connection before it gives it up (`TCP_USER_TIMEOUT`).
     ///
     /// # Errors
     /// What the system says (no route, no descriptor left, …).
     pub fn start(peer: SocketAddr, route: &Route, silence: Duration) -> io::Result<Self> {
+        Self::by(Way::straight(route), peer, silence)
+    }
+
+    /// Sends the SYN to the proxy of `route`, which has the address `peer`, and does not wait. The proxy will be
+    /// asked for this host and port.
+    ///
+    /// # Errors
+    /// As [`Connecting::start`]; the name of the host is too long.
+    pub(super) fn through(
+        peer: SocketAddr,
+        route: &Route,
+        (host, port): (&str, u16),
+        silence: Duration,
+    ) -> io::Result<Self> {
+        let handshake = match &route.proxy {
+            Some(proxy) => Some(Box::new(Handshake::new(Arc::clone(proxy), host, port)?)),
+            None => None,
+        };
+        let connecting = Self::by(Way::through(route, host), peer, silence)?;
+        Ok(Self {
+            handshake,
+            ..connecting
+        })
+    }
+
+    fn by(way: Way, peer: SocketAddr, silence: Duration) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(peer), Type::STREAM, Some(Protocol::TCP))?;
-        route.prepare(&socket, peer)?;
+        way.route.prepare(&socket, peer)?;
         socket.set_nonblocking(true)?;
         match socket.connect(&peer.into()) {
             Ok(()) => {}
@@ -130,13 +177,15 @@ impl Connecting {
         Ok(Self {
             socket: socket.into(),
             peer,
-            route: route.clone(),
+            way,
             silence,
+            connected: false,
+            handshake: None,
         })
     }
 
     /// Sends the SYN of a further connection to another port of the machine that `first` leads to, or of the one
-    /// with this address, by the same way.
+    /// with this address, by the same way: a proxy is asked for the name that `first` was asked for.
     ///
     /// # Errors
     /// As [`Connecting::start`].
@@ -146,17 +195,23 @@ impl Connecting {
         port: u16,
         silence: Duration,
     ) -> io::Result<Self> {
+        let way = first.way();
+        if let Some(host) = way.asked_for() {
+            let other = other.map(|address| address.to_string());
+            let host = other.as_deref().unwrap_or(host);
+            return Self::through(first.peer(), &way.route, (host, port), silence);
+        }
         let mut peer = other.map_or(first.peer(), |address| SocketAddr::new(address, port));
         peer.set_port(port);
-        Self::start(peer, first.route(), silence)
+        Self::start(peer, &way.route, silence)
     }
 
     /// The connection if it is made; itself if that is still under way. Does not wait.
     ///
     /// # Errors
     /// Refused, unreachable.
-    pub fn try_finish(self) -> io::Result<Result<Stream, Self>> {
-        if !is_writable(&self.socket)? {
+    pub fn try_finish(mut self) -> io::Result<Result<Stream, Self>> {
+        if !self.advance()? {
             return Ok(Err(self));
         }
         self.made().map(Ok)
@@ -166,20 +221,53 @@ impl Connecting {
     ///
     /// # Errors
     /// Refused, unreachable, [`TimedOut`](super::TimedOut).
-    pub fn finish(self, deadline: &Deadline) -> io::Result<Stream> {
-        wait_writable(&self.socket, deadline)?;
+    pub fn finish(mut self, deadline: &Deadline) -> io::Result<Stream> {
+        let deadline = match &self.handshake {
+            Some(handshake) => deadline.clone().waiting_for(handshake.goal()),
+            None => deadline.clone(),
+        };
+        while !self.advance()? {
+            wait_for(&mut [self.poll_fd()], &deadline)?;
+        }
         self.made()
     }
 
-    pub(super) fn socket(&self) -> &TcpStream {
-        &self.socket
+    /// What has to happen to the socket.
+    pub(super) fn poll_fd(&self) -> PollFd<'_> {
+        let writes = self
+            .handshake
+            .as_ref()
+            .is_none_or(|handshake| handshake.wants_write());
+        let flags = match writes || !self.connected {
+            true => PollFlags::OUT,
+            false => PollFlags::IN,
+        };
+        PollFd::new(&self.socket, flags)
+    }
+
+    /// Gets it further without waiting; `true` when it is made.
+    fn advance(&mut self) -> io::Result<bool> {
+        if !self.connected {
+            if !is_writable(&self.socket)? {
+                return Ok(false);
+            }
+            if let Some(e) = self.socket.take_error()? {
+                return Err(match &self.way.route.proxy {
+                    Some(proxy) => io::Error::new(e.kind(), format!("the proxy {proxy}: {e}")),
+                    None => e,
+                });
+            }
+            self.connected = true;
+        }
+        match &mut self.handshake {
+            Some(handshake) => handshake.advance(&self.socket),
+            None => Ok(true),
+        }
     }
 
     fn made(self) -> io::Result<Stream> {
-        if let Some(e) = self.socket.take_error()? {
-            return Err(e);
-        }
-        Stream::new(self.socket, self.peer, self.silence).map(|stream| stream.by(self.route))
+        let stream = Stream::new(self.socket, self.peer, self.silence)?;
+        Ok(stream.by(self.way))
     }
 }
 

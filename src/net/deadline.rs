@@ -55,6 +55,16 @@ impl Deadline {
         self
     }
 
+    /// The same, for something else.
+    #[must_use]
+    pub(super) fn waiting_for(self, what: impl Into<Cow<'static, str>>) -> Self {
+        let waiting_for = what.into();
+        Self {
+            waiting_for,
+            ..self
+        }
+    }
+
     /// An earlier deadline for a part of the work: `share` of what remains.
     #[must_use]
     pub fn share(&self, parts: u32) -> Self {

@@ -1,7 +1,6 @@
 //! Waiting for several connections at once, until somebody calls.
 
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -22,9 +21,7 @@ impl Source<'_> {
     fn poll_fd(&self) -> PollFd<'_> {
         match self {
             Source::Bytes(stream) => stream.poll_fd(Direction::Read),
-            Source::Connection(connecting) => {
-                PollFd::from_borrowed_fd(connecting.socket().as_fd(), PollFlags::OUT)
-            }
+            Source::Connection(connecting) => connecting.poll_fd(),
         }
     }
 

@@ -4,6 +4,7 @@ mod deadline;
 mod clock;
 mod connect;
 mod route;
+mod proxy;
 mod stream;
 mod many;
 mod tls;
@@ -12,6 +13,7 @@ pub use clock::boottime;
 pub use connect::{Connecting, connect, resolve};
 pub use deadline::{Deadline, TimedOut};
 pub use many::{Source, Waker};
+pub use proxy::{Proxy, ProxyProtocol};
 pub use route::{Origin, Route};
 pub use stream::{Direction, Probe, Ready, Stream, wait_either};
 pub use tls::{

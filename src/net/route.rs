@@ -1,21 +1,25 @@
-//! `Route`: from where on this machine connections leave.
+//! `Route`: from where on this machine connections leave, and through whom they go.
 
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::if_nametoindex;
 use socket2::Socket;
 
-use super::{AddressFamily, Deadline, Stream, connect, resolve};
+use super::connect::in_turn;
+use super::{AddressFamily, Connecting, Deadline, Proxy, Stream, TimedOut, connect, resolve};
 
 /// By which way connections are made.
 #[derive(Debug, Clone, Default)]
 pub struct Route {
     /// From here, if not from where the system's routes say.
     pub origin: Option<Origin>,
+    /// Through this machine, which resolves names, too.
+    pub proxy: Option<Arc<Proxy>>,
 }
 
 impl Route {
@@ -31,6 +35,17 @@ impl Route {
         silence: Duration,
         deadline: &Deadline,
     ) -> io::Result<Stream> {
+        if let Some(proxy) = &self.proxy {
+            let addresses = resolve(&proxy.host, proxy.port, family, deadline).map_err(|e| {
+                match TimedOut::from_io(&e) {
+                    Some(_) => e,
+                    None => io::Error::new(e.kind(), format!("the proxy {proxy}: {e}")),
+                }
+            })?;
+            return in_turn(&addresses, deadline, |address| {
+                Connecting::through(address, self, (host, port), silence)
+            });
+        }
         let addresses = resolve(host, port, family, deadline)?;
         connect(&addresses, self, silence, deadline)
     }
@@ -41,6 +56,36 @@ impl Route {
             Some(origin) => origin.bind(socket, peer),
             None => Ok(()),
         }
+    }
+}
+
+/// By which way a connection was made, for further ones to the same machine.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Way {
+    pub(super) route: Route,
+    /// What the proxy was asked for.
+    host: Option<Arc<str>>,
+}
+
+impl Way {
+    /// Without a proxy.
+    pub(super) fn straight(route: &Route) -> Self {
+        let proxy = None;
+        let origin = route.origin.clone();
+        let route = Route { origin, proxy };
+        Self { route, host: None }
+    }
+
+    pub(super) fn through(route: &Route, host: &str) -> Self {
+        Self {
+            route: route.clone(),
+            host: Some(host.into()),
+        }
+    }
+
+    /// The host that the proxy was asked for, if there is one.
+    pub(super) fn asked_for(&self) -> Option<&str> {
+        self.host.as_deref().filter(|_| self.route.proxy.is_some())
     }
 }
 
@@ -163,8 +208,16 @@ mod tests {
         let origin = Some(Origin::Address([127, 0, 0, 1].into()));
         let deadline = Deadline::after(Duration::from_secs(10), "the test");
         let six = ["[::1]:1".parse().unwrap()];
-        let error =
-            connect(&six, &Route { origin }, Duration::from_secs(1), &deadline).unwrap_err();
+        let error = connect(
+            &six,
+            &Route {
+                origin,
+                proxy: None,
+            },
+            Duration::from_secs(1),
+            &deadline,
+        )
+        .unwrap_err();
         assert_eq!(
             error.to_string(),
             "interface=127.0.0.1 is no way to an IPv6 address"

@@ -12,8 +12,9 @@ use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{SockRef, TcpKeepalive};
 
+use super::Deadline;
+use super::route::Way;
 use super::tls::{Established, Link, TlsContext};
-use super::{Deadline, Route};
 
 /// Which way bytes are to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +50,7 @@ pub struct Ready {
 pub struct Stream {
     socket: TcpStream,
     peer: SocketAddr,
-    route: Route,
+    way: Way,
     /// Locked by nobody else: a look at the connection may have to take in records of the protocol.
     tls: Option<Box<Mutex<Link>>>,
 }
@@ -70,21 +71,26 @@ impl Stream {
         Ok(Self {
             socket,
             peer,
-            route: Route::default(),
+            way: Way::default(),
             tls: None,
         })
     }
 
     /// It was made by this way.
-    pub(super) fn by(self, route: Route) -> Self {
-        Self { route, ..self }
+    pub(super) fn by(self, way: Way) -> Self {
+        Self { way, ..self }
     }
 
-    pub(super) fn route(&self) -> &Route {
-        &self.route
+    pub(super) fn way(&self) -> &Way {
+        &self.way
     }
 
-    /// The address at the other end.
+    /// The peer is a proxy; who is behind it, it alone knows.
+    pub fn is_through_proxy(&self) -> bool {
+        self.way.asked_for().is_some()
+    }
+
+    /// The address at the other end of the socket: the proxy's, if there is one.
     pub fn peer(&self) -> SocketAddr {
         self.peer
     }
@@ -397,17 +403,13 @@ fn flags(direction: Direction) -> PollFlags {
     }
 }
 
-pub(super) fn wait_writable(socket: &TcpStream, deadline: &Deadline) -> io::Result<()> {
-    wait_for(&mut [PollFd::new(socket, PollFlags::OUT)], deadline)
-}
-
 /// Whether something can be written now, or the socket has failed.
 pub(super) fn is_writable(socket: &TcpStream) -> io::Result<bool> {
     let mut one = [PollFd::new(socket, PollFlags::OUT)];
     Ok(poll(&mut one, Some(&Timespec::default()))? > 0)
 }
 
-fn wait_for(sockets: &mut [PollFd<'_>], deadline: &Deadline) -> io::Result<()> {
+pub(super) fn wait_for(sockets: &mut [PollFd<'_>], deadline: &Deadline) -> io::Result<()> {
     loop {
         let left = deadline.remaining()?;
         let timeout = Timespec {

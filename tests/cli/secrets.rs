@@ -31,6 +31,19 @@ fn not_in_the_list_of_processes() {
             "--user=u:".into(),
         ),
         (
+            vec![
+                "-o".into(),
+                format!("ro,proxy=socks5://u:{SECRET}@{address},nosuid"),
+            ],
+            format!("ftp://u:p@{address}/"),
+            format!("@{address},nosuid"),
+        ),
+        (
+            vec!["--proxy".into(), format!("http://u:{SECRET}@{address}")],
+            format!("ftp://u:p@{address}/"),
+            format!("@{address}"),
+        ),
+        (
             vec!["--user".into(), format!("u:{SECRET}")],
             format!("ftp://{address}/"),
             "--user".into(),
@@ -101,6 +114,13 @@ fn not_in_complaints() {
             "m".into(),
         ],
         vec![format!("--password={SECRET}"), "h".into(), "m".into()],
+        vec![format!("--proxy=h:{SECRET}@h"), "h".into(), "m".into()],
+        vec![
+            "-o".into(),
+            format!("proxy=http://u:first,{SECRET}@h"),
+            "h".into(),
+            "m".into(),
+        ],
     ] {
         let done = Ftpfs::new().args(&args).fails(1, &[]);
         assert!(!done.stderr.contains(SECRET), "{done:?}");

@@ -114,6 +114,14 @@ fn command_lines_that_cannot_be_meant() {
             &["option pasv_ip", "not ignore or use"],
         ),
         (&["-o", "interface", "h", "m"], &["option interface needs"]),
+        (
+            &["-o", "proxy=ftp://u:pw@h", "h", "m"],
+            &["option proxy: not socks5://"],
+        ),
+        (
+            &["-o", "proxy=http://u:p,w@h", "h", "m"],
+            &["option proxy: not socks5://"],
+        ),
         (&["-o", "user=\"me", "h", "m"], &["double quote"]),
         (
             &["-o", "delay_connect", "ftp://h/dir", "m"],
@@ -186,13 +194,10 @@ fn addresses_that_cannot_be_meant() {
 #[test]
 fn what_this_version_cannot_do_is_refused() {
     let later = "this version of ftpfs cannot do it yet";
-    for option in ["active", "proxy=http://p:3128"] {
-        let name = option.split('=').next().unwrap();
-        Ftpfs::new()
-            .args(["-o", option])
-            .mount("ftp://127.0.0.1:1/")
-            .fails(1, &[name, later]);
-    }
+    Ftpfs::new()
+        .args(["-o", "active"])
+        .mount("ftp://127.0.0.1:1/")
+        .fails(1, &["active", later]);
 }
 
 #[test]

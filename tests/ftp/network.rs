@@ -171,6 +171,7 @@ fn seen_with(origin: Origin) -> [IpAddr; 2] {
     let login = LoginConfig {
         route: Route {
             origin: Some(origin),
+            proxy: None,
         },
         ..config(&server)
     };

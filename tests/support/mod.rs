@@ -9,5 +9,6 @@ pub mod faulty;
 pub mod footprint;
 pub mod mounted;
 pub mod poll;
+pub mod proxies;
 pub mod scripted;
 pub mod server;
