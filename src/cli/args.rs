@@ -24,7 +24,7 @@ pub(super) struct Typed {
     pub(super) recover: bool,
     /// Nothing is mounted: the server is looked at.
     pub(super) check: bool,
-    /// Passwords in options: `user=NAME:PASSWORD`, `proxy=URL`.
+    /// Passwords in options: `user=NAME:PASSWORD`, `account=TEXT`, `proxy=URL`.
     pub(super) secrets: Vec<Spot>,
 }
 
@@ -76,8 +76,16 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, 
             }
             typed.settings.set_list(value)?;
         } else {
-            let secret = secret_in(name.as_bytes(), value.to_vec());
-            typed.secrets.extend(secret);
+            if name == "account" {
+                // In one argument, or in two, which the system parts with a NUL.
+                for between in [&b"="[..], b"\0"] {
+                    let text = [b"--account", between, value].concat();
+                    typed.secrets.push(Spot::of_account(text));
+                }
+            } else {
+                let secret = secret_in(name.as_bytes(), value.to_vec());
+                typed.secrets.extend(secret);
+            }
             typed.settings.set(name, Some(value))?;
         }
     }
@@ -89,6 +97,7 @@ fn secret_in(name: &[u8], text: Vec<u8>) -> Option<Spot> {
     match name {
         b"user" if text.contains(&b':') => Some(Spot::of_login(text)),
         b"proxy" => Spot::of_proxy(text),
+        b"account" => Some(Spot::of_account(text)),
         _ => None,
     }
 }

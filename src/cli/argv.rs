@@ -10,6 +10,13 @@ pub(super) struct Spot {
 }
 
 impl Spot {
+    /// `account=TEXT`, with `=` or NUL in front of the text.
+    pub(super) fn of_account(text: Vec<u8>) -> Self {
+        let front = text.iter().position(|b| matches!(b, b'=' | 0));
+        let password = front.map_or(text.len(), |at| at + 1)..text.len();
+        Self { text, password }
+    }
+
     /// `user=NAME:PASSWORD` or `NAME:PASSWORD`.
     pub(super) fn of_login(text: Vec<u8>) -> Self {
         let name = text
@@ -126,16 +133,20 @@ mod tests {
 
     #[test]
     fn only_passwords_are_overwritten() {
-        let mut area = b"ftpfs\0ftp://u:pw@h/pw\0-oro,user=pw:pw,x\0pw\0".to_vec();
+        let mut area =
+            b"ftpfs\0ftp://u:pw@h/pw\0-oro,user=pw:pw,account=pw,x\0--account\0pw\0pw\0".to_vec();
         let spots = [
             Spot {
                 text: b"ftp://u:pw@h/pw".to_vec(),
                 password: 8..10,
             },
             Spot::of_login(b"user=pw:pw".to_vec()),
+            Spot::of_account(b"account=pw".to_vec()),
+            Spot::of_account(b"--account\0pw".to_vec()),
         ];
         scrub_in(&mut area, &spots);
-        assert_eq!(area, b"ftpfs\0ftp://u:**@h/pw\0-oro,user=pw:**,x\0pw\0");
+        let expected = b"ftpfs\0ftp://u:**@h/pw\0-oro,user=pw:**,account=**,x\0--account\0**\0pw\0";
+        assert_eq!(area, expected);
     }
 
     #[test]

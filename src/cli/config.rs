@@ -95,6 +95,7 @@ pub(super) fn build(
             obeys_pasv: settings.obeys_pasv,
             user: login.user,
             password: login.password,
+            account: settings.account,
             security,
             utf8: !settings.codepage.is_foreign(),
             family: settings.family,

@@ -9,7 +9,7 @@ use super::value::Value;
 use super::words::{self, KERNEL, Word};
 use crate::fs::UploadPolicy;
 use crate::ftp::listing::ListingZone;
-use crate::ftp::printable;
+use crate::ftp::{Secret, printable};
 use crate::fuse::Codepage;
 use crate::net::Proxy;
 
@@ -34,6 +34,7 @@ pub(super) struct Settings {
     pub(super) passfile: Option<PathBuf>,
     pub(super) passcommand: Option<OsString>,
     pub(super) password_stdin: bool,
+    pub(super) account: Option<Secret>,
     pub(super) netrc: Option<PathBuf>,
     pub(super) tls: Tls,
     pub(super) cacert: Option<PathBuf>,
@@ -131,7 +132,7 @@ impl Settings {
             if password_before && table::find(&name).is_none() {
                 // It may be the rest of a password, which must not be shown.
                 return Err(
-                    "unknown option behind user=NAME:PASSWORD or proxy=URL; a comma in a password is typed \\, (or use passfile=FILE)"
+                    "unknown option behind user=NAME:PASSWORD, proxy=URL or account=TEXT; a comma in a password is typed \\, (or use passfile=FILE)"
                         .into(),
                 );
             }
@@ -147,7 +148,7 @@ fn holds_password(word: &Word) -> bool {
     match &word.name[..] {
         b"user" => value.contains(&b':'),
         // A comma in the user's name hides that a password follows.
-        b"proxy" => true,
+        b"proxy" | b"account" => true,
         _ => false,
     }
 }

@@ -7,6 +7,7 @@ use super::network;
 use super::settings::{Family, Settings, Tls};
 use super::value::Value;
 use crate::fs::UploadPolicy;
+use crate::ftp::Secret;
 use crate::ftp::listing::ListingZone;
 use crate::fuse::Codepage;
 
@@ -119,6 +120,8 @@ pub(super) const TABLE: &[Spec] = &[
         set!(s, v => s.netrc = Some(v.path()?))),
     row!(Login, "passcommand", "COMMAND", "", "the password is the first line that COMMAND prints (by sh -c)",
         set!(s, v => s.passcommand = Some(v.command()))),
+    row!(Login, "account", "TEXT", "", "for servers that want an account beside user and password (ACCT)",
+        set!(s, v => s.account = Some(account(v)?))),
 
     row!(Server, "tls", "auto|require|off", "auto", "encrypt where the server offers it (auto), or fail (require)",
         set!(s, v => s.tls = tls(v)?)),
@@ -222,6 +225,14 @@ fn obeys_pasv(value: Value<'_>) -> Result<bool, String> {
         b"use" => Ok(true),
         b"ignore" => Ok(false),
         _ => Err(value.wrong("not ignore or use")),
+    }
+}
+
+/// The message does not show it.
+fn account(value: Value<'_>) -> Result<Secret, String> {
+    match value.0.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
+        true => Err("a line break or a NUL cannot be sent over FTP".into()),
+        false => Ok(Secret::new(value.0)),
     }
 }
 

@@ -17,6 +17,8 @@ pub(super) enum Command<'a> {
     User(&'a [u8]),
     /// RFC 959: with which password.
     Pass(&'a Secret),
+    /// RFC 959: the account, where the login needs one; sent, never shown.
+    Acct(&'a Secret),
     /// RFC 2389: what the server can.
     Feat,
     /// RFC 2640: names are UTF-8.
@@ -101,6 +103,7 @@ impl Command<'_> {
         match self {
             Self::User(user) => ("USER", plain, user),
             Self::Pass(password) => ("PASS", plain, password.expose()),
+            Self::Acct(account) => ("ACCT", plain, account.expose()),
             Self::Feat => ("FEAT", plain, b""),
             Self::OptsUtf8 => ("OPTS", plain, b"UTF8 ON"),
             Self::OptsMlst(facts) => ("OPTS", "MLST ".into(), facts.as_bytes()),
@@ -149,7 +152,7 @@ impl Command<'_> {
 
     /// An empty password is still an argument: servers answer 501 to a bare PASS.
     fn has_argument(&self, length: usize) -> bool {
-        length > 0 || matches!(self, Self::Pass(_))
+        length > 0 || matches!(self, Self::Pass(_) | Self::Acct(_))
     }
 
     /// Appends the line to `out`.
@@ -183,6 +186,7 @@ impl fmt::Display for Command<'_> {
         let (verb, middle, last) = self.parts();
         match self {
             Self::Pass(_) => f.write_str("PASS ***"),
+            Self::Acct(_) => f.write_str("ACCT ***"),
             _ if middle.is_empty() && last.is_empty() => f.write_str(verb),
             _ => write!(
                 f,
@@ -214,6 +218,7 @@ mod tests {
             (Command::User(b"me"), "USER me\r\n", "USER me"),
             (Command::Pass(&secret), "PASS hunter2\r\n", "PASS ***"),
             (Command::Pass(&empty), "PASS \r\n", "PASS ***"),
+            (Command::Acct(&secret), "ACCT hunter2\r\n", "ACCT ***"),
             (Command::Feat, "FEAT\r\n", "FEAT"),
             (Command::List(true), "LIST -a\r\n", "LIST -a"),
             (Command::List(false), "LIST\r\n", "LIST"),

@@ -22,7 +22,7 @@ pub(super) struct ControlConnection {
     ahead: Option<Ahead>,
     broken: bool,
     /// Sent, and not to be shown even if the server repeats it.
-    password: Secret,
+    secrets: Vec<Secret>,
     /// The next reply is that of a command whose other half was refused.
     first_was_refused: bool,
     timeout: Duration,
@@ -58,7 +58,7 @@ impl ControlConnection {
             outstanding: 1,
             ahead: None,
             broken: false,
-            password: Secret::default(),
+            secrets: Vec::new(),
             first_was_refused: false,
             timeout: config.timeout,
             limit: None,
@@ -99,8 +99,8 @@ impl ControlConnection {
             self.nothing_unasked(verb)?;
         }
         for command in commands {
-            if let Command::Pass(password) = command {
-                self.password.clone_from(password);
+            if let Command::Pass(secret) | Command::Acct(secret) = *command {
+                self.secrets.push(secret.clone());
             }
             log::trace!("[{}] > {command}", self.number);
         }
@@ -274,9 +274,9 @@ impl ControlConnection {
 
     /// Whose reply is it? `None` if it is that of the command sent ahead.
     fn sort(&mut self, verb: &'static str, mut reply: Reply) -> Result<Option<Reply>, FtpError> {
-        let login = matches!(verb, GREETING | "AUTH" | "USER" | "PASS");
+        let login = matches!(verb, GREETING | "AUTH" | "USER" | "PASS" | "ACCT");
         if login {
-            reply.hide_password(self.password.expose());
+            reply.hide_all(&self.secrets);
         }
         log::trace!("[{}] < {reply}", self.number);
         if reply.code() == 421 || is_dying(&reply) {

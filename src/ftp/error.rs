@@ -199,5 +199,5 @@ impl FtpError {
 }
 
 fn is_login_verb(verb: &str) -> bool {
-    matches!(verb, super::control::GREETING | "USER" | "PASS")
+    matches!(verb, super::control::GREETING | "USER" | "PASS" | "ACCT")
 }

@@ -50,6 +50,8 @@ pub struct LoginConfig {
     pub user: Vec<u8>,
     /// As sent with PASS.
     pub password: Secret,
+    /// As sent with ACCT, where the server asks for it.
+    pub account: Option<Secret>,
     /// Which addresses may be used.
     pub family: AddressFamily,
     /// Whether it is encrypted.
@@ -102,7 +104,11 @@ impl Manner {
 pub(super) fn log_in(config: &LoginConfig, experience: &Experience) -> Result<LoggedIn, FtpError> {
     // All its replies together: a server that drips must not hold us up for each of them.
     let limit = Instant::now().checked_add(config.connect_timeout + config.timeout);
-    let manner = Manner::with(experience);
+    let manner = match Manner::with(experience) {
+        // What follows USER and PASS depends on their replies.
+        Manner::AtOnce if config.account.is_some() => Manner::InGroups,
+        manner => manner,
+    };
     let (mut control, mut tls) = reach(config, experience, limit)?;
     let mut login = Login::new(config, experience, manner, limit);
     let mut outcome = login.go_through(&mut control);
@@ -130,7 +136,7 @@ pub(super) fn log_in(config: &LoginConfig, experience: &Experience) -> Result<Lo
 /// Whether it would be the same if the commands went out one by one.
 fn is_the_last_word(error: &FtpError) -> bool {
     match error {
-        FtpError::Refused { verb, .. } => matches!(*verb, "USER" | "PASS"),
+        FtpError::Refused { verb, .. } => matches!(*verb, "USER" | "PASS" | "ACCT"),
         FtpError::Farewell { .. } | FtpError::Tls { .. } => true,
         _ => false,
     }
@@ -171,8 +177,10 @@ struct Login<'a> {
     limit: Option<Instant>,
     features: Option<Arc<Features>>,
     home: Option<Result<RemotePath, FtpError>>,
-    /// USER or PASS has opened the door.
+    /// USER, or ACCT behind it, has opened the door.
     is_in: bool,
+    /// The last reply asks for ACCT.
+    wants_account: bool,
 }
 
 impl<'a> Login<'a> {
@@ -190,6 +198,7 @@ impl<'a> Login<'a> {
             features: experience.features().cloned(),
             home: None,
             is_in: false,
+            wants_account: false,
         }
     }
 
@@ -205,10 +214,12 @@ impl<'a> Login<'a> {
         commands.push(Command::User(&config.user));
         // Asked who somebody is, a server may have to ask others: it has all its time for that.
         self.next(control, &mut commands)?;
+        self.give_account(control)?;
         if !self.is_in {
             commands.push(Command::Pass(&config.password));
         }
         self.next(control, &mut commands)?;
+        self.give_account(control)?;
         let asks = self.features.is_none();
         if asks {
             // Not before the login: the list can grow with it.
@@ -236,6 +247,14 @@ impl<'a> Login<'a> {
             self.experience.learn_home(home);
         }
         Ok(self.experience.learn_features(features))
+    }
+
+    /// Sends ACCT if that was asked for (RFC 959 section 5.4: after USER or after PASS).
+    fn give_account(&mut self, control: &mut ControlConnection) -> Result<(), FtpError> {
+        match &self.config.account {
+            Some(account) if self.wants_account => self.ask(control, &[Command::Acct(account)]),
+            _ => Ok(()),
+        }
     }
 
     /// Sends what has gathered, unless everything goes out in the end.
@@ -290,9 +309,15 @@ impl<'a> Login<'a> {
         }
         match command {
             Command::User(_) if reply.code() == 331 => {}
-            Command::User(_) => {
+            Command::User(_) | Command::Pass(_)
+                if reply.code() == 332 && !self.is_in && self.config.account.is_some() =>
+            {
+                self.wants_account = true;
+            }
+            Command::User(_) | Command::Acct(_) => {
                 accept(verb, reply)?;
                 self.is_in = true;
+                self.wants_account = false;
             }
             // Already in: whatever PASS was answered does not matter.
             Command::Pass(_) if self.is_in => {}
@@ -320,7 +345,7 @@ fn answers_another(command: &Command<'_>, reply: &Reply) -> bool {
     }
 }
 
-/// 2xx, or the refusal. 332 (an account is wanted) is a refusal: we have none to give.
+/// 2xx, or the refusal; 332 is one where there is no account to give.
 fn accept(verb: &'static str, reply: Reply) -> Result<Reply, FtpError> {
     if reply.is_completion() {
         Ok(reply)

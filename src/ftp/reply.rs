@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 
+use super::Secret;
 use super::{FtpError, printable};
 
 /// Longest line of a reply that is read.
@@ -92,20 +93,29 @@ impl Reply {
             .map(Vec::as_slice)
     }
 
-    /// Takes `secret` out where the reply repeats `PASS secret`, as servers do that do not know the
+    /// Takes all of them out, as [`Reply::hide_password`] does.
+    pub(super) fn hide_all(&mut self, secrets: &[Secret]) {
+        for secret in secrets {
+            self.hide_password(secret.expose());
+        }
+    }
+
+    /// Takes `secret` out where the reply repeats `PASS secret` or `ACCT secret`, as servers do that do not know the
     /// command: `500 'PASS …': command not understood.`
     pub(super) fn hide_password(&mut self, secret: &[u8]) {
-        const VERB: &[u8] = b"PASS ";
+        const VERBS: [&[u8; 5]; 2] = [b"PASS ", b"ACCT "];
+        const LENGTH: usize = VERBS[0].len();
+        let is_verb = |text: &[u8]| VERBS.iter().any(|verb| text.eq_ignore_ascii_case(*verb));
         if secret.is_empty() {
             return;
         }
         for line in &mut self.lines {
             let mut from = 0;
             while let Some(at) = line[from..]
-                .windows(VERB.len() + secret.len())
-                .position(|w| w[..VERB.len()].eq_ignore_ascii_case(VERB) && w.ends_with(secret))
+                .windows(LENGTH + secret.len())
+                .position(|w| is_verb(&w[..LENGTH]) && w.ends_with(secret))
             {
-                let begin = from + at + VERB.len();
+                let begin = from + at + LENGTH;
                 line.splice(begin..begin + secret.len(), *b"***");
                 from = begin;
             }

@@ -264,6 +264,10 @@ fn connect(config: &MountConfig) -> Result<(Arc<Remote>, RemotePath), Failure> {
 fn login_failure(login: &LoginConfig, error: &RemoteError) -> Failure {
     let (user, server) = (printable(&login.user), server(login));
     match error.kind() {
+        ErrorKind::LoginRefused if error.code() == Some(332) => Failure::new(
+            Status::Login,
+            format!("{server} wants an account for '{user}': {error} (account=TEXT gives it one)"),
+        ),
         ErrorKind::LoginRefused => Failure::new(
             Status::Login,
             format!("login as '{user}' on {server} refused: {error} (check user and password)"),

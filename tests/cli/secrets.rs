@@ -44,6 +44,21 @@ fn not_in_the_list_of_processes() {
             format!("@{address}"),
         ),
         (
+            vec!["-o".into(), format!("ro,account={SECRET},nosuid")],
+            format!("ftp://u:{SECRET}@{address}/"),
+            ",nosuid".into(),
+        ),
+        (
+            vec!["--account".into(), SECRET.into()],
+            format!("ftp://u:{SECRET}@{address}/"),
+            "--account".into(),
+        ),
+        (
+            vec![format!("--account={SECRET}")],
+            format!("ftp://u:{SECRET}@{address}/"),
+            "--account=".into(),
+        ),
+        (
             vec!["--user".into(), format!("u:{SECRET}")],
             format!("ftp://{address}/"),
             "--user".into(),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is its failure")]
 
+mod account;
 mod codepage;
 mod folder;
 mod on_servers;

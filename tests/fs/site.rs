@@ -236,6 +236,7 @@ fn login(port: u16, user: &str, password: &str) -> LoginConfig {
         family: AddressFamily::Any,
         security: ftpfs::ftp::Security::Off,
         utf8: true,
+        account: None,
         connect_timeout: Duration::from_secs(10),
         timeout: Duration::from_secs(15),
     }

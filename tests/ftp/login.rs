@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
-use ftpfs::ftp::{FtpError, RemotePath, Session};
+use ftpfs::ftp::{FtpError, RemotePath, Secret, Session};
 
 use crate::support::scripted::{Scripted, script};
 use crate::{PASSWORD, config, open};
@@ -353,4 +353,81 @@ fn the_password_is_in_no_log_and_no_error() {
     for text in [log, format!("{error} {error:?} {config:?}")] {
         assert!(!text.contains(PASSWORD), "{text}");
     }
+}
+
+/// The server asks for an account after USER or after PASS; what it answers to ACCT.
+fn wants_account(after: &'static str, answer: &'static str) -> Scripted {
+    let one = move || {
+        script(move |c| {
+            c.send("220 ready");
+            assert_eq!(c.line().unwrap(), "USER me");
+            if after == "PASS" {
+                c.send("331 password");
+                assert_eq!(c.line().unwrap(), format!("PASS {PASSWORD}"));
+            }
+            c.send("332 account, please");
+            if let Some(line) = c.line() {
+                assert_eq!(line, format!("ACCT {ACCOUNT}"));
+                c.send(answer);
+                while c.command().is_some() {}
+            }
+        })
+    };
+    Scripted::start(vec![one(), one()])
+}
+
+const ACCOUNT: &str = "s3cret acc0unt";
+
+#[test]
+fn an_account_is_given_where_it_is_asked_for() {
+    for after in ["USER", "PASS"] {
+        let server = wants_account(after, "230 in");
+        let mut config = config(&server);
+        config.account = Some(Secret::new(ACCOUNT));
+        let experience = Arc::default();
+        let mut first = Session::open(&config, &experience).unwrap();
+        // All at once goes what does not depend on what is asked for.
+        assert!(first.probe_pipelining());
+        let second = Session::open(&config, &experience).unwrap();
+        assert!(second.is_alive());
+        drop((first, second));
+        assert_eq!(server.count("ACCT"), 2, "{after}");
+        assert_eq!(server.count("PASS"), if after == "PASS" { 2 } else { 0 });
+        server.finish();
+    }
+}
+
+#[test]
+fn an_account_that_is_refused_or_missing() {
+    for after in ["USER", "PASS"] {
+        let server = wants_account(after, "530 ACCT s3cret acc0unt: no");
+        let mut config = config(&server);
+        config.account = Some(Secret::new(ACCOUNT));
+        let error = Session::open(&config, &Arc::default()).unwrap_err();
+        assert!(error.is_wrong_password(), "{error}");
+        let text = format!("{error} {error:?} {config:?}");
+        assert!(
+            text.contains("ACCT ***") && !text.contains("s3cret"),
+            "{text}"
+        );
+        assert_eq!(server.count("ACCT"), 1);
+        config.account = None;
+        let error = Session::open(&config, &Arc::default()).unwrap_err();
+        assert!(error.is_login_refused(), "{error}");
+        assert_eq!((error.code(), server.count("ACCT")), (Some(332), 1));
+        server.finish();
+    }
+}
+
+#[test]
+fn who_was_not_asked_for_an_account_gives_none() {
+    let server = Scripted::start(vec![script(|c| {
+        c.greet(&[]);
+        c.until_the_end();
+    })]);
+    let mut config = config(&server);
+    config.account = Some(Secret::new(ACCOUNT));
+    Session::open(&config, &Arc::default()).unwrap();
+    assert_eq!(server.count("ACCT"), 0);
+    server.finish();
 }

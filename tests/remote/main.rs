@@ -37,6 +37,7 @@ fn login(server: &Scripted) -> LoginConfig {
         family: AddressFamily::Any,
         security: ftpfs::ftp::Security::Off,
         utf8: true,
+        account: None,
         connect_timeout: Duration::from_secs(10),
         timeout: Duration::from_secs(10),
     }

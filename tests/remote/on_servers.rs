@@ -24,6 +24,7 @@ fn login(server: &Server) -> LoginConfig {
         family: AddressFamily::Any,
         security: ftpfs::ftp::Security::Off,
         utf8: true,
+        account: None,
         connect_timeout: Duration::from_secs(10),
         timeout: Duration::from_secs(15),
     }

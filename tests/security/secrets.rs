@@ -152,6 +152,7 @@ fn a_password_that_the_server_repeats_is_not_shown() {
             family: AddressFamily::Any,
             security: ftpfs::ftp::Security::Off,
             utf8: true,
+            account: None,
             connect_timeout: Duration::from_secs(10),
             timeout: Duration::from_secs(10),
         };
@@ -174,6 +175,7 @@ fn no_password_before_the_greeting() {
         family: AddressFamily::Any,
         security: ftpfs::ftp::Security::Off,
         utf8: true,
+        account: None,
         connect_timeout: Duration::from_secs(10),
         timeout: Duration::from_secs(10),
     };
