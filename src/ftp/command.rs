@@ -86,7 +86,7 @@ pub(super) enum Command<'a> {
     /// The same in the form of vsftpd and uftpd.
     MdtmSet(Stamp, &'a [u8]),
     /// A link to the first at the second (ProFTPD's mod_site_misc).
-    SiteSymlink(&'a str, &'a [u8]),
+    SiteSymlink(&'a [u8], &'a [u8]),
     /// Free bytes (draft-peterson-streamlined-ftp-command-extensions).
     Avbl(&'a [u8]),
 }
@@ -98,8 +98,8 @@ impl Command<'_> {
     }
 
     /// Verb, what stands between verb and path, and the path or other argument.
-    fn parts(&self) -> (&'static str, String, &[u8]) {
-        let plain = String::new();
+    fn parts(&self) -> (&'static str, Vec<u8>, &[u8]) {
+        let plain = Vec::new();
         match self {
             Self::User(user) => ("USER", plain, user),
             Self::Pass(password) => ("PASS", plain, password.expose()),
@@ -116,7 +116,7 @@ impl Command<'_> {
             Self::Quit => ("QUIT", plain, b""),
             Self::Epsv => ("EPSV", plain, b""),
             Self::Pasv => ("PASV", plain, b""),
-            Self::Rest(offset) => ("REST", offset.to_string(), b""),
+            Self::Rest(offset) => ("REST", offset.to_string().into(), b""),
             Self::Cwd(path) => ("CWD", plain, path),
             Self::Mlsd(path) => ("MLSD", plain, path),
             Self::List(all) => ("LIST", plain, if *all { b"-a" } else { b"" }),
@@ -132,13 +132,13 @@ impl Command<'_> {
             Self::Dele(path) => ("DELE", plain, path),
             Self::Rnfr(path) => ("RNFR", plain, path),
             Self::Rnto(path) => ("RNTO", plain, path),
-            Self::SiteChmod(mode, path) => ("SITE CHMOD", format!("{mode:04o} "), path),
+            Self::SiteChmod(mode, path) => ("SITE CHMOD", format!("{mode:04o} ").into(), path),
             Self::SiteUmask(None) => ("SITE UMASK", plain, b""),
-            Self::SiteUmask(Some(mask)) => ("SITE UMASK", format!("{mask:03o}"), b""),
-            Self::MffMode(mode, path) => ("MFF", format!("UNIX.mode={mode:04o}; "), path),
-            Self::Mfmt(stamp, path) => ("MFMT", format!("{stamp} "), path),
-            Self::MdtmSet(stamp, path) => ("MDTM", format!("{stamp} "), path),
-            Self::SiteSymlink(target, path) => ("SITE SYMLINK", format!("{target} "), path),
+            Self::SiteUmask(Some(mask)) => ("SITE UMASK", format!("{mask:03o}").into(), b""),
+            Self::MffMode(mode, path) => ("MFF", format!("UNIX.mode={mode:04o}; ").into(), path),
+            Self::Mfmt(stamp, path) => ("MFMT", format!("{stamp} ").into(), path),
+            Self::MdtmSet(stamp, path) => ("MDTM", format!("{stamp} ").into(), path),
+            Self::SiteSymlink(target, path) => ("SITE SYMLINK", [target, &b" "[..]].concat(), path),
             Self::Avbl(path) => ("AVBL", plain, path),
         }
     }
@@ -166,13 +166,13 @@ impl Command<'_> {
             return Err(FtpError::PathTooLong { verb });
         }
         let breaks_the_line = |b: &u8| matches!(b, b'\r' | b'\n' | 0);
-        if middle.as_bytes().iter().any(breaks_the_line) || last.iter().any(breaks_the_line) {
+        if middle.iter().any(breaks_the_line) || last.iter().any(breaks_the_line) {
             return Err(InvalidPath::ControlByte.into());
         }
         out.extend_from_slice(verb.as_bytes());
         if self.has_argument(middle.len() + last.len()) {
             out.push(b' ');
-            out.extend_from_slice(middle.as_bytes());
+            out.extend_from_slice(&middle);
             out.extend_from_slice(last);
         }
         out.extend_from_slice(b"\r\n");
@@ -188,12 +188,7 @@ impl fmt::Display for Command<'_> {
             Self::Pass(_) => f.write_str("PASS ***"),
             Self::Acct(_) => f.write_str("ACCT ***"),
             _ if middle.is_empty() && last.is_empty() => f.write_str(verb),
-            _ => write!(
-                f,
-                "{verb} {}{}",
-                printable(middle.as_bytes()),
-                printable(last)
-            ),
+            _ => write!(f, "{verb} {}{}", printable(&middle), printable(last)),
         }
     }
 }
@@ -267,7 +262,7 @@ mod tests {
         let secret = Secret::new("a\r\nDELE b");
         assert!(Command::Pass(&secret).encode(&mut out).is_err());
         assert!(
-            Command::SiteSymlink("a\nb", b"/c")
+            Command::SiteSymlink(b"a\nb", b"/c")
                 .encode(&mut out)
                 .is_err()
         );

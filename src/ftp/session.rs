@@ -251,8 +251,7 @@ impl Session {
     /// # Errors
     /// Refused; [`FtpError::InvalidArgument`].
     pub fn make_symlink(&mut self, target: &[u8], path: &RemotePath) -> Result<(), FtpError> {
-        let target = std::str::from_utf8(target).map_err(|_| super::InvalidPath::ControlByte)?;
-        if target.contains(' ') || path.name().contains(&b' ') {
+        if target.contains(&b' ') || path.name().contains(&b' ') {
             return Err(super::InvalidPath::NotAName.into());
         }
         // A relative target is looked for from the session's directory.
