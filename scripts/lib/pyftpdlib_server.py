@@ -4,10 +4,31 @@ import argparse
 import os
 
 from pyftpdlib.authorizers import DummyAuthorizer
+from pyftpdlib.filesystems import AbstractedFS
 from pyftpdlib.handlers import FTPHandler
 from pyftpdlib.servers import FTPServer
 
 READ, WRITE = "elr", "adfmwMT"
+
+
+class CaselessFS(AbstractedFS):
+    """Names that differ by case alone are the same, as on servers under Windows; each stays as it was written."""
+
+    def ftp2fs(self, ftppath):
+        self.last_name = ftppath.rstrip("/").rpartition("/")[2]
+        place = self.root
+        for name in self.ftpnorm(ftppath).split("/"):
+            if not name:
+                continue
+            there = os.listdir(place) if os.path.isdir(place) else []
+            same = [found for found in there if found.casefold() == name.casefold()]
+            place = os.path.join(place, same[0] if same else name)
+        return place
+
+    def rename(self, src, dst):
+        if src == dst:
+            dst = os.path.join(os.path.dirname(dst), self.last_name)
+        super().rename(src, dst)
 
 
 def main():
@@ -21,6 +42,7 @@ def main():
     parser.add_argument("--umask", type=lambda text: int(text, 8), default=0o022)
     parser.add_argument("--read-only", action="store_true")
     parser.add_argument("--anonymous", action="store_true")
+    parser.add_argument("--caseless", action="store_true")
     parser.add_argument("--max-clients", type=int)
     parser.add_argument("--passive-ports", help="LOW:HIGH")
     parser.add_argument("--certificate", help="nothing but TLS; with its key, PEM")
@@ -46,6 +68,8 @@ def main():
             tls_data_required = True
 
     Handler.authorizer = authorizer
+    if args.caseless:
+        Handler.abstracted_fs = CaselessFS
     if args.passive_ports:
         low, high = map(int, args.passive_ports.split(":"))
         Handler.passive_ports = range(low, high + 1)

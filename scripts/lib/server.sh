@@ -16,6 +16,7 @@
 #                                 (vsftpd, proftpd, pure-ftpd)
 #   FTPFS_APPEND=1                ProFTPD: AllowStoreRestart on, so that APPE and REST+STOR work
 #   FTPFS_LOCALTIME=1             vsftpd: use_localtime=YES, as in Debian's file
+#   FTPFS_CASELESS=1              pyftpdlib: "name" and "Name" are the same file, as under Windows
 #   FTPFS_UMASK=022               of new files (default: the brand's)
 #   FTPFS_TLS=explicit|implicit   nothing but TLS, with the certificate STATE/cert.pem (for localhost and 127.0.0.1)
 #   FTPFS_CERTIFICATE=FILE, FTPFS_KEY=FILE   another certificate

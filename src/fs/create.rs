@@ -8,6 +8,7 @@ use fuser::FopenFlags;
 use super::change::{low_bits, new_entry};
 use super::open_file::{OpenFile, exact};
 use super::{FsError, FtpFs, Looked, Opened, Wait};
+use crate::cache::Entries;
 use crate::ftp::RemotePath;
 use crate::ftp::listing::{Entry, EntryKind};
 use crate::remote::FileVersion;
@@ -33,6 +34,9 @@ impl FtpFs {
         }
         // STOR takes the old content away: where that was not asked for, a listing is not enough.
         let exclusive = flags & libc::O_EXCL != 0;
+        if exclusive && self.exists_in_other_case(&path) {
+            return Err(FsError::Errno(libc::EEXIST));
+        }
         let careful = exclusive || flags & libc::O_TRUNC == 0;
         if careful && let Some(version) = self.made_by_others(&path, exclusive) {
             let looked = self.lookup_unlisted(parent, &path, version)?;
@@ -95,6 +99,16 @@ impl FtpFs {
         } else {
             self.remote.version(path).ok()
         }
+    }
+
+    /// Servers under Windows take names that differ by case alone for the same: STOR would replace that file.
+    fn exists_in_other_case(&self, path: &RemotePath) -> bool {
+        let same = |name: &Vec<u8>| name.eq_ignore_ascii_case(path.name());
+        let look = |entries: &Entries, _| entries.keys().any(same);
+        let listed = path
+            .parent()
+            .and_then(|dir| self.listings.peek(&dir, Duration::MAX, look));
+        listed == Some(true) && self.remote.version(path).is_ok()
     }
 
     fn lookup_unlisted(
