@@ -45,7 +45,7 @@ pub(super) struct Named {
 }
 
 /// Finds user and password. The first that has one wins: `user=NAME:PASSWORD`, the source, passfile,
-/// passcommand, standard input, `FTPFS_PASSWORD`, netrc, the prompt. Nobody named: netrc, else anonymous.
+/// passcommand, standard input, `FTPFS_PASSWORD`, a credential of systemd, netrc, the prompt. Nobody named: netrc, else anonymous.
 ///
 /// # Errors
 /// A file that cannot be read or that others can read, no password to be had, an interrupted prompt.
@@ -70,8 +70,8 @@ pub(super) fn find(mut named: Named, settings: &Settings) -> Result<Login, Failu
             login(user, password)
         }
         (Some(user), None) => {
-            let password = match env::var_os("FTPFS_PASSWORD") {
-                Some(password) => password.into_vec(),
+            let password = match from_environment()? {
+                Some(password) => password,
                 None => match from_netrc(&named, settings)?.and_then(|entry| entry.password) {
                     Some(password) => password,
                     None => prompt::password(&user, &named.host)?,
@@ -113,8 +113,8 @@ fn nobody_named(named: &Named, settings: &Settings) -> Result<Login, Failure> {
     match (entry.user, entry.password) {
         (Some(user), Some(password)) => Ok(login(user, password)),
         (Some(user), None) => {
-            let password = match env::var_os("FTPFS_PASSWORD") {
-                Some(password) => password.into_vec(),
+            let password = match from_environment()? {
+                Some(password) => password,
                 None => prompt::password(&user, &named.host)?,
             };
             Ok(login(user, password))
@@ -143,6 +143,23 @@ fn from_file_or_stdin(settings: &Settings) -> Result<Option<Vec<u8>>, Failure> {
             .map_err(|e| Failure::usage(format!("no password on standard input: {e}")));
     }
     Ok(None)
+}
+
+/// `FTPFS_PASSWORD`, else what the service's unit has loaded: `LoadCredential=ftpfs.password:FILE` (systemd.exec(5)).
+fn from_environment() -> Result<Option<Vec<u8>>, Failure> {
+    if let Some(password) = env::var_os("FTPFS_PASSWORD") {
+        return Ok(Some(password.into_vec()));
+    }
+    let Some(folder) = env::var_os("CREDENTIALS_DIRECTORY") else {
+        return Ok(None);
+    };
+    let path = Path::new(&folder).join("ftpfs.password");
+    match File::open(&path) {
+        Ok(file) => first_line(file).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => Err(error),
+    }
+    .map_err(|error| unreadable(&path, &error))
 }
 
 /// What a command of the user prints first, by the shell, as in every other program that has such an option. It may

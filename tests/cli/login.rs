@@ -99,6 +99,32 @@ fn from_the_environment() {
 }
 
 #[test]
+fn from_a_credential_of_systemd() {
+    let loaded = |f: Ftpfs, password: &[u8]| {
+        let folder = f.home.path().join("credentials");
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("other"), "x").unwrap();
+        if !password.is_empty() {
+            std::fs::write(folder.join("ftpfs.password"), password).unwrap();
+        }
+        let folder = folder.to_str().unwrap().to_owned();
+        f.env("CREDENTIALS_DIRECTORY", &folder)
+    };
+    logs_in(b"u", b"from systemd", |f, s| {
+        loaded(f, b"from systemd").mount(url("u@", s))
+    });
+    logs_in(b"u", b"from env", |f, s| {
+        loaded(f, b"from systemd\n")
+            .env("FTPFS_PASSWORD", "from env")
+            .mount(url("u@", s))
+    });
+    let netrc = b"machine 127.0.0.1 login u password p\n";
+    logs_in(b"u", b"p", |f, s| {
+        loaded(f.file(".netrc", 0o600, netrc), b"").mount(url("u@", s))
+    });
+}
+
+#[test]
 fn from_netrc() {
     let netrc = b"machine other login x password y\nmachine 127.0.0.1 login n password \"n p\"\n";
     logs_in(b"n", b"n p", |f, s| {
