@@ -67,6 +67,10 @@ fn each_server_is_what_it_is() {
         assert!(encryption.starts_with("none"), "{brand}: {encryption}");
         assert_eq!(said.value("SIZE, MDTM"), "yes, yes", "{brand}");
         assert_eq!(said.value("data"), "passive, EPSV", "{brand}");
+        if brand != Brand::Embedded {
+            let active = check(&server.url, &["active"]);
+            assert_eq!(active.value("data"), "active, EPRT", "{brand}");
+        }
         assert!(said.value("folder").ends_with(", 2 entries"), "{brand}");
         assert!(!said.value("features").is_empty(), "{brand}");
         assert!(!said.text.contains(server.password()), "{brand}");

@@ -9,7 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::argv::Spot;
 use super::settings::{self, Settings};
-use super::table::{Action, TABLE};
+use super::table::TABLE;
 
 /// A command line that wants something mounted.
 #[derive(Debug)]
@@ -171,8 +171,7 @@ fn command() -> Command {
             .help(match spec.default {
                 "" => spec.help.to_owned(),
                 default => format!("{} [default: {default}]", spec.help),
-            })
-            .hide(matches!(spec.action, Action::Later(_)));
+            });
         let others = spec
             .aliases
             .iter()
@@ -199,22 +198,15 @@ fn command() -> Command {
 const AFTER: &str = "Unmount with: fusermount3 -u MOUNTPOINT";
 
 fn after_long() -> String {
-    let later: Vec<&str> = TABLE
-        .iter()
-        .filter(|spec| matches!(spec.action, Action::Later(_)))
-        .map(|spec| spec.name)
-        .collect();
     format!(
         "Every option can be given as --some-name VALUE or as -o some_name=VALUE. In an -o list a comma inside a value \
 is typed \\, or the value stands in double quotes. Generic mount options (defaults, _netdev, nofail, x-*, ...) are \
 accepted.\n\n\
-Known, but not in this version (they are refused, not ignored): {}; ftps:// and ftpes:// addresses.\n\n\
 A password is looked for in: SOURCE, user=NAME:PASSWORD, passfile, standard input (password_stdin), the \
 environment variable FTPFS_PASSWORD, ~/.netrc, and at last asked for. Without a user: ~/.netrc, then anonymous.\n\n\
 Exit status: 0 mounted (with -f: unmounted, everything stored), 1 wrong usage, 2 the system refused, 3 login refused, \
 5 server not reached, 6 no such folder on the server, 7 something could not be stored, 130 interrupted.\n\n\
-{AFTER}",
-        later.join(", ")
+{AFTER}"
     )
 }
 

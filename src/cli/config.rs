@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
+use super::active;
 use super::credentials::Login;
 use super::encryption;
 use super::folders;
@@ -48,6 +49,7 @@ pub(super) fn build(
     let route = network::route(&settings)?;
     // The place is what the server knows it by, whatever it was typed in.
     source.path = settings.codepage.typed_path(&source.path);
+    let active = active::mode(&settings)?;
     let shown = shown_source(&source, &login);
     let host = source.host.to_lowercase();
     let path = folded(&source.path);
@@ -101,6 +103,7 @@ pub(super) fn build(
             family: settings.family,
             connect_timeout: settings.connect_timeout,
             timeout: settings.timeout,
+            active,
         },
         remote_path: source.path,
         zone: settings.zone,

@@ -13,6 +13,7 @@ mod credentials;
 mod mountpoint;
 mod folders;
 mod config;
+mod active;
 mod encryption;
 mod network;
 #[doc(hidden)]

@@ -1,15 +1,16 @@
 //! `Settings`: every option with a value, defaults filled in from the table.
 
 use std::ffi::OsString;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::table::{self, Action, TABLE};
+use super::table::{self, TABLE};
 use super::value::Value;
 use super::words::{self, KERNEL, Word};
 use crate::fs::UploadPolicy;
 use crate::ftp::listing::ListingZone;
-use crate::ftp::{Secret, printable};
+use crate::ftp::{OwnAddress, Secret, printable};
 use crate::fuse::Codepage;
 use crate::net::Proxy;
 
@@ -52,6 +53,9 @@ pub(super) struct Settings {
     pub(super) codepage: Codepage,
     /// `None`: found out.
     pub(super) zone: Option<ListingZone>,
+    pub(super) active: bool,
+    pub(super) ftp_port: OwnAddress,
+    pub(super) port_range: Option<RangeInclusive<u16>>,
     pub(super) read_only: bool,
     pub(super) allow_other: bool,
     pub(super) allow_root: bool,
@@ -106,10 +110,7 @@ impl Settings {
                 ));
             }
         };
-        match spec.action {
-            Action::Set(set) => set(self, Value(value)).map_err(|e| format!("option {name}: {e}")),
-            Action::Later(what) => Err(format!("option {name}: {}", table::cannot(what))),
-        }
+        (spec.set)(self, Value(value)).map_err(|e| format!("option {name}: {e}"))
     }
 
     /// Applies an `-o` list.
@@ -165,7 +166,6 @@ pub(super) fn nearest(name: &str) -> Option<&'static str> {
     let name = name.replace('-', "_");
     TABLE
         .iter()
-        .filter(|spec| matches!(spec.action, Action::Set(_)))
         .flat_map(|spec| spec.aliases.iter().copied().chain([spec.name]))
         .chain(KERNEL.iter().copied())
         .map(|known| (strsim::normalized_damerau_levenshtein(&name, known), known))
@@ -238,8 +238,8 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_later_is_refused() {
-        let message = from("active").unwrap_err();
+    fn what_cannot_be_done_is_refused() {
+        let message = from("default_permissions=no").unwrap_err();
         assert!(message.contains("cannot do it yet"), "{message}");
         assert!(from("tls=off,tz=auto,tz=utc,soft,hard,default_permissions,writeback").is_ok());
     }

@@ -31,15 +31,7 @@ pub(super) struct Spec {
     /// One line.
     pub(super) help: &'static str,
     /// What it does.
-    pub(super) action: Action,
-}
-
-/// What an option does.
-pub(super) enum Action {
-    /// Changes the settings.
-    Set(Setter),
-    /// Known, but the machinery (named here) is not in this version: refused, never ignored.
-    Later(&'static str),
+    pub(super) set: Setter,
 }
 
 /// Headings of the help text.
@@ -89,7 +81,7 @@ macro_rules! row {
             default: $default,
             group: Group::$group,
             help: $help,
-            action: $action,
+            set: $action,
         }
     };
     (@short) => { None };
@@ -98,14 +90,12 @@ macro_rules! row {
 
 macro_rules! set {
     ($settings:ident, $value:ident => $body:expr) => {
-        Action::Set(|$settings, $value| {
+        |$settings, $value| {
             $body;
             Ok(())
-        })
+        }
     };
 }
-
-use Action::Later;
 
 /// Every option, in the order of the help text.
 #[rustfmt::skip]
@@ -148,7 +138,12 @@ pub(super) const TABLE: &[Spec] = &[
         set!(s, v => s.hard = v.yes()?)),
     row!(Server, "pasv_ip", "ignore|use", "ignore", "data connections go to the address that PASV tells (use), or always to the server",
         set!(s, v => s.obeys_pasv = obeys_pasv(v)?)),
-    row!(Server, "active", "", "", "the server opens the data connections", Later("active mode")),
+    row!(Server, "active", "", "", "the server opens the data connections",
+        set!(s, v => s.active = v.yes()?)),
+    row!(Server, "ftp_port", "ADDRESS", "", "active mode, and this address (or interface) is where the server connects to; - for our own",
+        set!(s, v => (s.ftp_port, s.active) = (v.own_address()?, true))),
+    row!(Server, "port_range", "FIRST-LAST", "", "in active mode: the ports of this machine that the server connects to",
+        set!(s, v => s.port_range = Some(v.ports()?))),
     row!(Server, "proxy", "URL", "", "all connections go through socks5://[USER:PASSWORD@]HOST[:1080] or http://[USER:PASSWORD@]HOST[:3128]",
         set!(s, v => s.proxy = Some(network::proxy(v.0)?))),
     row!(Server, "interface", "NAME|ADDRESS", "", "all connections leave by this network interface, or from this address",
@@ -278,12 +273,9 @@ mod tests {
     #[test]
     fn defaults_are_valid() {
         for spec in TABLE.iter().filter(|s| !s.default.is_empty()) {
-            let Action::Set(set) = spec.action else {
-                panic!("{} has a default and does nothing", spec.name);
-            };
             let mut settings = Settings::default();
             assert_eq!(
-                set(&mut settings, Value(spec.default.as_bytes())),
+                (spec.set)(&mut settings, Value(spec.default.as_bytes())),
                 Ok(()),
                 "{}",
                 spec.name

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::ftp::printable;
+use crate::ftp::{OwnAddress, printable};
 
 /// The bytes behind `=`.
 #[derive(Debug, Clone, Copy)]
@@ -113,6 +113,36 @@ impl Value<'_> {
         })
     }
 
+    /// `FIRST-LAST`, or one port.
+    pub(super) fn ports(self) -> Result<RangeInclusive<u16>, String> {
+        let text = self.text()?;
+        let (first, last) = text.split_once('-').unwrap_or((&text, &text));
+        let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0);
+        port(first)
+            .zip(port(last))
+            .filter(|(first, last)| first <= last)
+            .map(|(first, last)| first..=last)
+            .ok_or_else(|| self.wrong("not a range of ports such as 50000-50100"))
+    }
+
+    /// An address of this machine, or one that leads to it: numbers, an interface, or `-` for whichever is used.
+    pub(super) fn own_address(self) -> Result<OwnAddress, String> {
+        let text = self.text()?;
+        if matches!(text.as_str(), "" | "-") {
+            return Ok(OwnAddress::OfControl);
+        }
+        let inner = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
+        if let Ok(ip) = inner.unwrap_or(&text).parse() {
+            return Ok(OwnAddress::Literal(ip));
+        }
+        // As long as the kernel takes names.
+        let is_name = text.len() < 16 && text.bytes().all(|b| b.is_ascii_graphic() && b != b'/');
+        match is_name {
+            true => Ok(OwnAddress::Interface(text)),
+            false => Err(self.wrong("neither an address of numbers nor an interface")),
+        }
+    }
+
     /// Permission bits in octal, as umask(1) takes them.
     pub(super) fn mask(self) -> Result<u16, String> {
         u16::from_str_radix(&self.text()?, 8)
@@ -181,6 +211,37 @@ mod tests {
             ("1X", None),
         ] {
             assert_eq!(Value(text.as_bytes()).size().ok(), bytes, "{text}");
+        }
+    }
+
+    #[test]
+    fn ports_and_addresses() {
+        for (text, ports) in [
+            ("50000-50100", Some(50_000..=50_100)),
+            ("2121", Some(2121..=2121)),
+            ("1-65535", Some(1..=65_535)),
+            ("0-9", None),
+            ("9-8", None),
+            ("1-65536", None),
+            ("-", None),
+            ("a-b", None),
+            ("", None),
+        ] {
+            assert_eq!(Value(text.as_bytes()).ports().ok(), ports, "{text}");
+        }
+        let literal = |text: &str| Some(OwnAddress::Literal(text.parse().unwrap()));
+        for (text, address) in [
+            ("", Some(OwnAddress::OfControl)),
+            ("-", Some(OwnAddress::OfControl)),
+            ("192.0.2.7", literal("192.0.2.7")),
+            ("2001:db8::7", literal("2001:db8::7")),
+            ("[2001:db8::7]", literal("2001:db8::7")),
+            ("eth0.7", Some(OwnAddress::Interface("eth0.7".into()))),
+            ("my.host.example.org", None),
+            ("a b", None),
+            ("a/b", None),
+        ] {
+            assert_eq!(Value(text.as_bytes()).own_address().ok(), address, "{text}");
         }
     }
 

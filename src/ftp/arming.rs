@@ -47,6 +47,9 @@ pub enum Readiness {
 impl Session {
     /// The owner calls [`Session::arm`] between transfers: they may prepare the next one.
     pub fn keep_armed(&mut self) {
+        if self.active().is_some() {
+            return;
+        }
         self.arming_mut().kept = true;
         self.arming_mut().wanted = true;
     }
@@ -57,8 +60,13 @@ impl Session {
         arming.kept && arming.wanted && self.readiness() != Readiness::Armed
     }
 
-    /// How much of the next data connection is there.
+    /// How much of the next data connection is there. In active mode none can be made ahead, for the server makes it
+    /// when it has the transfer command: once it is known whether EPRT can go out with that, another session would
+    /// begin no sooner.
     pub fn readiness(&self) -> Readiness {
+        if self.active().is_some() && self.experience().pipelining().is_some() {
+            return Readiness::Armed;
+        }
         match &self.arming().stage {
             Stage::Bare => Readiness::Bare,
             Stage::Connection(data, ..) if data.awaits().is_none() => Readiness::Armed,
@@ -69,6 +77,9 @@ impl Session {
     /// Gets the next data connection further, without waiting. `true` when nothing is left to be done: it is
     /// there, or was refused, or the session is of no further use.
     pub fn arm(&mut self) -> bool {
+        if self.active().is_some() {
+            return true;
+        }
         match self.try_arm() {
             Ok(done) => done,
             Err(error) => {

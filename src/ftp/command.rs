@@ -1,6 +1,7 @@
 //! `Command`: every command we send, its wire form and its printable form.
 
 use std::fmt;
+use std::net::{SocketAddr, SocketAddrV4};
 
 use super::stamp::Stamp;
 use super::{FtpError, InvalidPath, Secret, printable};
@@ -43,6 +44,10 @@ pub(super) enum Command<'a> {
     Epsv,
     /// RFC 959: the same, IPv4 only.
     Pasv,
+    /// RFC 2428: connect to this.
+    Eprt(SocketAddr),
+    /// RFC 959: the same, IPv4 only.
+    Port(SocketAddrV4),
     /// RFC 3659 section 5: where the next transfer begins.
     Rest(u64),
     /// RFC 959: change the directory.
@@ -116,6 +121,8 @@ impl Command<'_> {
             Self::Quit => ("QUIT", plain, b""),
             Self::Epsv => ("EPSV", plain, b""),
             Self::Pasv => ("PASV", plain, b""),
+            Self::Eprt(address) => ("EPRT", extended_port(*address).into(), b""),
+            Self::Port(address) => ("PORT", port(*address).into(), b""),
             Self::Rest(offset) => ("REST", offset.to_string().into(), b""),
             Self::Cwd(path) => ("CWD", plain, path),
             Self::Mlsd(path) => ("MLSD", plain, path),
@@ -178,6 +185,19 @@ impl Command<'_> {
         out.extend_from_slice(b"\r\n");
         Ok(())
     }
+}
+
+/// The argument of EPRT (RFC 2428 section 2). A zone means nothing at the other end.
+fn extended_port(address: SocketAddr) -> String {
+    let family = if address.is_ipv4() { 1 } else { 2 };
+    format!("|{family}|{}|{}|", address.ip(), address.port())
+}
+
+/// The argument of PORT (RFC 959 section 4.1.2).
+fn port(address: SocketAddrV4) -> String {
+    let [a, b, c, d] = address.ip().octets();
+    let [high, low] = address.port().to_be_bytes();
+    format!("{a},{b},{c},{d},{high},{low}")
 }
 
 /// For logs: one line, the password never.
@@ -250,6 +270,29 @@ mod tests {
             assert_eq!(command.line_length(), wire.len());
             assert_eq!(command.to_string(), shown);
             assert_eq!(format!("{command:?}"), shown);
+        }
+    }
+
+    #[test]
+    fn addresses_to_connect_to() {
+        for (address, extended) in [
+            ("132.235.1.2:6275", "EPRT |1|132.235.1.2|6275|"),
+            (
+                "[1080::8:800:200c:417a]:5282",
+                "EPRT |2|1080::8:800:200c:417a|5282|",
+            ),
+            ("[fe80::1%7]:65535", "EPRT |2|fe80::1|65535|"),
+        ] {
+            let command = Command::Eprt(address.parse().unwrap());
+            assert_eq!(command.to_string(), extended);
+        }
+        for (address, plain) in [
+            ("132.235.1.2:6275", "PORT 132,235,1,2,24,131"),
+            ("10.0.0.1:1024", "PORT 10,0,0,1,4,0"),
+            ("255.255.255.255:65535", "PORT 255,255,255,255,255,255"),
+        ] {
+            let command = Command::Port(address.parse().unwrap());
+            assert_eq!(command.to_string(), plain);
         }
     }
 

@@ -13,6 +13,13 @@ pub(super) enum Passive {
     Pasv,
 }
 
+/// How the server is told where to connect to, in active mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Active {
+    Eprt,
+    Port,
+}
+
 /// What one session has learned and the next one need not: it belongs to the server and lives as
 /// long as the mount.
 #[derive(Debug, Default)]
@@ -21,6 +28,8 @@ pub struct Experience {
     home: OnceLock<Result<RemotePath, String>>,
     greeting: OnceLock<String>,
     passive: AtomicU8,
+    refuses_eprt: AtomicBool,
+    connects_late: Answer,
     pipelining: Answer,
     line_feeds: Answer,
     minds_groups: AtomicBool,
@@ -75,9 +84,17 @@ impl Experience {
         self.greeting.get_or_init(|| reply.to_string());
     }
 
-    /// How data connections are asked for at present.
+    /// How data connections are asked for at present, in passive mode.
     pub fn passive_command(&self) -> &'static str {
         self.passive().command().verb()
+    }
+
+    /// How the server is told to make them at present, in active mode.
+    pub fn active_command(&self) -> &'static str {
+        match self.active() {
+            Active::Eprt => "EPRT",
+            Active::Port => "PORT",
+        }
     }
 
     /// The directory that the login puts us in, once a session has asked.
@@ -156,6 +173,29 @@ impl Experience {
                 "the server refuses data connections that resume no session; going on with TLS 1.2"
             );
         }
+    }
+
+    pub(super) fn active(&self) -> Active {
+        if self.refuses_eprt.load(Ordering::Relaxed) {
+            Active::Port
+        } else {
+            Active::Eprt
+        }
+    }
+
+    /// EPRT was refused and PORT was not: never again.
+    pub(super) fn eprt_is_refused(&self) {
+        self.refuses_eprt.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the server connects to us at the transfer command, and not at EPRT already, so that both may go out
+    /// together; `None` as long as nobody has tried.
+    pub(super) fn connects_late(&self) -> Option<bool> {
+        self.connects_late.get()
+    }
+
+    pub(super) fn learn_connects_late(&self, late: bool) {
+        self.connects_late.set(late);
     }
 
     pub(super) fn passive(&self) -> Passive {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::control::{ControlConnection, GREETING};
 use super::security::{self, PROTECTION, Security};
-use super::{Command, Experience, Features, FtpError, RemotePath, Reply};
+use super::{ActiveMode, Command, Experience, Features, FtpError, RemotePath, Reply};
 use crate::net::{AddressFamily, Route, TlsContext};
 
 /// How long the replies to the further commands of a group are waited for, besides three round trips.
@@ -62,6 +62,8 @@ pub struct LoginConfig {
     pub connect_timeout: Duration,
     /// For each reply and for each stretch of a transfer without progress.
     pub timeout: Duration,
+    /// The server opens the data connections.
+    pub active: Option<ActiveMode>,
 }
 
 /// What a login comes to.

@@ -20,8 +20,10 @@ mod argument;
 mod batch;
 mod walk;
 mod data;
+mod active;
 mod arming;
 mod protected;
+mod restart;
 mod transfer;
 mod settling;
 mod stored;
@@ -29,6 +31,7 @@ mod stored;
 pub mod readers;
 pub mod listing;
 
+pub use active::{ActiveMode, OwnAddress};
 pub use arming::Readiness;
 pub use error::FtpError;
 pub use experience::Experience;

@@ -9,7 +9,9 @@ use super::arming::Arming;
 use super::control::ControlConnection;
 use super::stamp::{Stamp, parse_stamp};
 use super::transfer::VersionReplies;
-use super::{Command, Experience, Features, FtpError, LoginConfig, RemotePath, Reply, login};
+use super::{
+    ActiveMode, Command, Experience, Features, FtpError, LoginConfig, RemotePath, Reply, login,
+};
 use crate::net::{Established, TlsContext, TlsVersion};
 
 /// A logged-in connection with TYPE I.
@@ -31,6 +33,7 @@ pub struct Session {
     entering: bool,
     arming: Arming,
     tls: Option<TlsContext>,
+    active: Option<ActiveMode>,
 }
 
 impl Session {
@@ -54,6 +57,7 @@ impl Session {
             away: false,
             entering: false,
             arming: Arming::default(),
+            active: config.active.clone(),
         })
     }
 
@@ -65,6 +69,14 @@ impl Session {
     /// The encryption in use.
     pub fn encryption(&self) -> Option<Established> {
         self.control.stream().established()
+    }
+
+    /// How data connections are made: in active mode or not, and by which command.
+    pub fn data_mode(&self) -> (bool, &'static str) {
+        match self.active {
+            Some(_) => (true, self.experience.active_command()),
+            None => (false, self.experience.passive_command()),
+        }
     }
 
     /// The address of the server.
@@ -315,6 +327,11 @@ impl Session {
     /// What data connections need to be encrypted.
     pub(super) fn tls(&self) -> Option<&TlsContext> {
         self.tls.as_ref()
+    }
+
+    /// How the server is to open the data connections, in active mode.
+    pub(super) fn active(&self) -> Option<&ActiveMode> {
+        self.active.as_ref()
     }
 
     fn is_of_a_version_that_failed(&self) -> bool {

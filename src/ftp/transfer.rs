@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::data::DataConnection;
 use super::protected::end_of_data;
 use super::reason::{reason_for_no_data, refusal_or_break};
+use super::restart::moves_a_file;
 use super::session::accepted;
 use super::stored::{With, give_all};
 use super::{Command, FtpError, RemotePath, Reply, Session, Settling};
@@ -15,11 +16,14 @@ use crate::net::{Deadline, Direction, Stream, wait_either};
 pub type VersionReplies = (Result<u64, FtpError>, Result<SystemTime, FtpError>);
 
 /// A transfer command that was not refused.
-struct Begun {
-    data: Stream,
-    first: Reply,
+pub(super) struct Begun {
+    /// `None` where the server needs none, and has answered with more than a 1xx.
+    pub(super) data: Option<Stream>,
+    pub(super) first: Reply,
+    /// The final reply, if it came before the data connection was seen.
+    pub(super) last: Option<Reply>,
     /// The replies to SIZE and MDTM, where they were asked.
-    told: Option<(Reply, Reply)>,
+    pub(super) told: Option<(Reply, Reply)>,
 }
 
 /// Which listing is asked for.
@@ -128,34 +132,30 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
         with: With<'_>,
     ) -> Result<Self, FtpError> {
         let verb = command.verb();
-        let data = session.data_connection(verb)?;
-        let early = data.early;
-        let mut begun = Self::command(&mut session, data, command, offset, with);
-        if early
-            && session.is_in_step()
-            && let Err(FtpError::Refused { verb: at, reply }) = &begun
-            && *at == verb
-            && matches!(reply.code(), 425 | 426)
-        {
-            session.early_one_failed();
-            let data = session.data_connection(verb)?;
-            begun = Self::command(&mut session, data, command, offset, with);
-        }
-        let Begun { data, first, told } = begun.map_err(|e| session.blame_tls13(e))?;
+        let (begun, ahead) = match session.active().cloned() {
+            Some(mode) => (session.begin_actively(&mode, command, offset, with)?, false),
+            None => Self::begin_passively(&mut session, command, offset, with)?,
+        };
+        let Begun {
+            data,
+            first,
+            last,
+            told,
+        } = begun;
         // From here on each stretch of the data has its own time.
         session.set_limit(None);
         let mut transfer = Self {
             session: Some(session),
-            data: Some(data),
+            data,
             verb,
             sends,
             moved: match with {
                 With::All(all) => all.len() as u64,
                 _ => 0,
             },
-            ahead: early,
+            ahead,
             told,
-            early: None,
+            early: last.map(|last| accepted(verb, last)),
         };
         if !first.is_preliminary() {
             // Done without data: an empty listing on some servers.
@@ -167,11 +167,33 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
         Ok(transfer)
     }
 
+    /// `true` if the data connection was made ahead.
+    fn begin_passively(
+        session: &mut Session,
+        command: Command<'_>,
+        offset: u64,
+        with: With<'_>,
+    ) -> Result<(Begun, bool), FtpError> {
+        let verb = command.verb();
+        let data = session.data_connection(verb)?;
+        let early = data.early;
+        let mut begun = Self::command(session, data, command, offset, with);
+        if early
+            && session.is_in_step()
+            && let Err(FtpError::Refused { verb: at, reply }) = &begun
+            && *at == verb
+            && matches!(reply.code(), 425 | 426)
+        {
+            session.early_one_failed();
+            let data = session.data_connection(verb)?;
+            begun = Self::command(session, data, command, offset, with);
+        }
+        let begun = begun.map_err(|e| session.blame_tls13(e))?;
+        Ok((begun, early))
+    }
+
     /// REST comes directly before the transfer: inetutils forgets it at EPSV. The command
     /// leaves together with the SYN; all servers wait for the connection.
-    ///
-    /// An offset that the server may still hold is taken back: it would begin another file there,
-    /// for reading and for writing. A session that cannot take it back is broken.
     fn command(
         session: &mut Session,
         data: DataConnection,
@@ -181,7 +203,7 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
     ) -> Result<Begun, FtpError> {
         let verb = command.verb();
         let rest = Command::Rest(offset);
-        let restarts = offset > 0 || moves_a_file(verb) && session.holds_offset();
+        let restarts = session.needs_restart(verb, offset);
         let together = session.experience().pipelining() == Some(true);
         if together {
             let asked = with.asked();
@@ -191,13 +213,7 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
             session.control_mut().send(&batch)?;
         } else {
             if restarts {
-                let reply = session.control_mut().exchange(rest)?;
-                if offset == 0 && reply.is_negative() {
-                    session.mark_broken();
-                    return Err(FtpError::Broken { verb });
-                }
-                restarted(reply)?;
-                session.set_holds_offset(offset > 0);
+                session.restart(offset, verb)?;
             }
             session.control_mut().send(&[command])?;
         }
@@ -225,18 +241,10 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
         };
         if together && restarts {
             let restart = session.reply_beside(&mut data, "REST")?;
-            if restart.is_negative() {
-                // The transfer begins elsewhere then. Ended here, it leaves the session broken.
+            if let Err(error) = session.has_restarted(restart, offset, verb) {
                 data.abort();
-                session.mark_broken();
-                let broken = Err(FtpError::Broken { verb });
-                return if offset == 0 {
-                    broken
-                } else {
-                    restarted(restart).and(broken)
-                };
+                return Err(error);
             }
-            session.set_holds_offset(offset > 0);
         }
         let mut first = session.reply_beside(&mut data, verb)?;
         if first.is_preliminary()
@@ -251,7 +259,12 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
             given = give_all(&mut data, all);
         }
         given.map_err(|e| FtpError::from_data(verb, e))?;
-        Ok(Begun { data, first, told })
+        Ok(Begun {
+            data: Some(data),
+            first,
+            last: None,
+            told,
+        })
     }
 
     /// Bytes moved so far.
@@ -467,19 +480,4 @@ impl<S: DerefMut<Target = Session>> Drop for Transfer<S> {
             data.abort();
         }
     }
-}
-
-/// Whether REST matters to it.
-fn moves_a_file(verb: &str) -> bool {
-    matches!(verb, "RETR" | "STOR" | "APPE")
-}
-
-fn restarted(reply: Reply) -> Result<(), FtpError> {
-    if reply.is_negative() {
-        return Err(FtpError::Refused {
-            verb: "REST",
-            reply,
-        });
-    }
-    Ok(())
 }

@@ -61,7 +61,8 @@ fn text_of(config: &MountConfig, folder: &str, found: &Findings) -> String {
             false => "one by one: each waits for the answer to the one before",
         },
     );
-    line("data", &format!("passive, {}", found.passive));
+    let mode = if found.active { "active" } else { "passive" };
+    line("data", &format!("{mode}, {}", found.data));
     let free = match found.free {
         Some(bytes) => format!("{bytes} bytes"),
         None => "not told".to_owned(),

@@ -6,12 +6,14 @@ mod connect;
 mod route;
 mod proxy;
 mod stream;
+mod listen;
 mod many;
 mod tls;
 
 pub use clock::boottime;
 pub use connect::{Connecting, connect, resolve};
 pub use deadline::{Deadline, TimedOut};
+pub use listen::{Listener, interface_addresses};
 pub use many::{Source, Waker};
 pub use proxy::{Proxy, ProxyProtocol};
 pub use route::{Origin, Route};

@@ -95,6 +95,14 @@ impl Stream {
         self.peer
     }
 
+    /// The address at this end.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn local(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
     /// From here on all bytes go through TLS. Sends the first of them and does not wait. What the socket says to
     /// that is told by the handshake: a server that refuses a transfer may have ended the connection already, and
     /// gives its reason elsewhere.

@@ -24,8 +24,10 @@ pub struct Findings {
     pub features: Vec<String>,
     /// Whether it answers several commands of one segment.
     pub pipelining: bool,
-    /// EPSV or PASV.
-    pub passive: &'static str,
+    /// The server opens the data connections.
+    pub active: bool,
+    /// By which command data connections come about: EPSV, PASV, EPRT, PORT.
+    pub data: &'static str,
     /// What the listing was asked by.
     pub listing: ListCommand,
     /// Entries of the folder.
@@ -73,7 +75,8 @@ impl Remote {
                 encryption: lease.encryption(),
                 features: lease.features().names(),
                 pipelining,
-                passive: lease.experience().passive_command(),
+                active: lease.data_mode().0,
+                data: lease.data_mode().1,
                 listing: match mlsd {
                     true => ListCommand::Mlsd,
                     false => self.profile.list_command().0,

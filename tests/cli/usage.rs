@@ -192,12 +192,34 @@ fn addresses_that_cannot_be_meant() {
 }
 
 #[test]
-fn what_this_version_cannot_do_is_refused() {
-    let later = "this version of ftpfs cannot do it yet";
-    Ftpfs::new()
-        .args(["-o", "active"])
-        .mount("ftp://127.0.0.1:1/")
-        .fails(1, &["active", later]);
+fn active_mode_that_cannot_be_meant() {
+    for (option, part) in [
+        ("ftp_port=my.host.example.org", "nor an interface"),
+        (
+            "ftp_port=nowhere0",
+            "no network interface is called nowhere0",
+        ),
+        ("port_range=50000-50100", "for active mode alone"),
+        ("active,port_range=9-8", "not a range of ports"),
+        ("active=perhaps", "not yes or no"),
+        ("active,proxy=socks5://127.0.0.1", "goes through no proxy"),
+    ] {
+        Ftpfs::new()
+            .args(["-o", option])
+            .mount("ftp://127.0.0.1:1/")
+            .fails(1, &[part]);
+    }
+    for option in [
+        "active",
+        "ftp_port=-",
+        "ftp_port=,port_range=50000-50100",
+        "ftp_port=lo",
+    ] {
+        Ftpfs::new()
+            .args(["-o", option])
+            .mount("ftp://127.0.0.1:1/")
+            .fails(5, &["127.0.0.1:1"]);
+    }
 }
 
 #[test]

@@ -239,6 +239,7 @@ fn login(port: u16, user: &str, password: &str) -> LoginConfig {
         account: None,
         connect_timeout: Duration::from_secs(10),
         timeout: Duration::from_secs(15),
+        active: None,
     }
 }
 

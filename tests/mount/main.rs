@@ -20,6 +20,7 @@ mod steady;
 mod sys;
 mod tree;
 
+mod active;
 mod attributes;
 mod concurrency;
 mod denied;
@@ -68,6 +69,7 @@ const TOPICS: &[(&str, &[Case])] = &[
     ("links", links::CASES),
     ("locks", locks::CASES),
     ("options", options::CASES),
+    ("active", active::CASES),
     ("freshness", freshness::CASES),
     ("walks", walks::CASES),
     ("concurrency", concurrency::CASES),

@@ -40,6 +40,7 @@ fn login(server: &Scripted) -> LoginConfig {
         account: None,
         connect_timeout: Duration::from_secs(10),
         timeout: Duration::from_secs(10),
+        active: None,
     }
 }
 

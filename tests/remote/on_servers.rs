@@ -27,6 +27,7 @@ fn login(server: &Server) -> LoginConfig {
         account: None,
         connect_timeout: Duration::from_secs(10),
         timeout: Duration::from_secs(15),
+        active: None,
     }
 }
 

@@ -36,6 +36,7 @@ fn config(server: &Scripted) -> LoginConfig {
         account: None,
         connect_timeout: Duration::from_secs(10),
         timeout: Duration::from_secs(10),
+        active: None,
     }
 }
 

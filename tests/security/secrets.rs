@@ -155,6 +155,7 @@ fn a_password_that_the_server_repeats_is_not_shown() {
             account: None,
             connect_timeout: Duration::from_secs(10),
             timeout: Duration::from_secs(10),
+            active: None,
         };
         let error: FtpError = Session::open(&config, &Arc::default()).unwrap_err();
         does_not_show(&answer, &format!("{error} {error:?} {config:?}"));
@@ -178,6 +179,7 @@ fn no_password_before_the_greeting() {
         account: None,
         connect_timeout: Duration::from_secs(10),
         timeout: Duration::from_secs(10),
+        active: None,
     };
     std::thread::scope(|scope| {
         let client = scope.spawn(|| Session::open(&config, &Arc::default()).unwrap_err());
