@@ -110,7 +110,12 @@ impl Experience {
 
     pub(super) fn learn_home(&self, home: Result<RemotePath, FtpError>) {
         // The first answer stands; what else a session could say is the same.
-        self.home.get_or_init(|| home.map_err(|e| e.to_string()));
+        self.home.get_or_init(|| {
+            home.map_err(|error| match error {
+                FtpError::Protocol { what, .. } => what,
+                other => other.to_string(),
+            })
+        });
     }
 
     /// Whether the server answers several commands of one segment, all and in order; `None` as

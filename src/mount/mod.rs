@@ -249,9 +249,14 @@ fn connect(config: &MountConfig) -> Result<(Arc<Remote>, RemotePath), Failure> {
             .map_err(bad_path)?;
         return Ok((remote, root));
     }
-    let home = remote.home().map_err(at_login)?;
-    let root = home.resolve(&config.remote_path).map_err(bad_path)?;
-    if root == home {
+    let home = match remote.home() {
+        // What a login begins in may be no folder (z/OS: data sets); others are, by their whole path.
+        Err(_) if config.remote_path.starts_with(b"/") => None,
+        home => Some(home.map_err(|error| homeless(login, &error))?),
+    };
+    let from = home.clone().unwrap_or_else(RemotePath::root);
+    let root = from.resolve(&config.remote_path).map_err(bad_path)?;
+    if Some(&root) == home.as_ref() {
         // The server has told it just now.
         return Ok((remote, root));
     }
@@ -259,6 +264,20 @@ fn connect(config: &MountConfig) -> Result<(Arc<Remote>, RemotePath), Failure> {
         .check_directory(&root)
         .map_err(|error| folder_failure(login, &root, &error))?;
     Ok((remote, root))
+}
+
+/// No folder to begin in, or no session to ask on.
+fn homeless(login: &LoginConfig, error: &RemoteError) -> Failure {
+    match error.kind() {
+        ErrorKind::Protocol => Failure::new(
+            Status::Network,
+            format!(
+                "{}: {error} (name the folder by its whole path: ftp://HOST//DIR)",
+                server(login)
+            ),
+        ),
+        _ => login_failure(login, error),
+    }
 }
 
 fn login_failure(login: &LoginConfig, error: &RemoteError) -> Failure {

@@ -4,6 +4,7 @@
 
 mod account;
 mod codepage;
+mod documented;
 mod folder;
 mod on_servers;
 mod zone;
