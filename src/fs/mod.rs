@@ -29,6 +29,7 @@ mod tidy;
 mod unsaved;
 mod pending;
 mod filling;
+mod follow;
 #[doc(hidden)]
 pub mod readers;
 
