@@ -7,7 +7,8 @@
 # and then calls `server_main "$@"`.
 #
 # Settings, by environment (empty or 0 = off):
-#   FTPFS_LISTEN=ADDRESS          the address that it serves at (default: 127.0.0.1; not embedded, pyftpdlib)
+#   FTPFS_LISTEN=ADDRESS          the address that it serves at (default: 127.0.0.1; not embedded, pyftpdlib;
+#                                 of IPv6: proftpd)
 #   FTPFS_PASSIVE_PORTS=LOW:HIGH  ports for passive data connections (default: any)
 #   FTPFS_MAX_CLIENTS=N           at most N sessions at a time (default: 300 and more, for many mounts at once)
 #   FTPFS_READ_ONLY=1             the user may not change anything (not embedded)
@@ -28,6 +29,9 @@
 PATH=$PATH:/usr/sbin:/sbin
 LOGIN=tester
 LISTEN=${FTPFS_LISTEN:-127.0.0.1}
+# As it stands in a URL.
+HOST=$LISTEN
+case "$LISTEN" in *:*) HOST="[$LISTEN]" ;; esac
 STATE_PREFIX=${TMPDIR:-/tmp}/ftpfs-server
 
 on() { case "${1:-}" in '' | 0 | no | off) return 1 ;; esac; }
@@ -248,7 +252,7 @@ launch() {
   esac
   [ "$scheme" = ftp ] || certify
   configure
-  (umask 077 && echo "$scheme://$LOGIN:$PASSWORD@$LISTEN:$PORT/" >"$STATE/url")
+  (umask 077 && echo "$scheme://$LOGIN:$PASSWORD@$HOST:$PORT/" >"$STATE/url")
   rm -f "$STATE/ready"
   setsid "${COMMAND[@]}" </dev/null >"$STATE/log" 2>&1 &
   echo $! >"$STATE/pid"

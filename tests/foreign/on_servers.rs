@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
 
 use crate::support::mounted::Mounted;
-use crate::support::server::{Server, servers_under_test};
+use crate::support::server::{Brand, Server, servers_under_test};
 
 #[test]
 fn latin1_names_on_the_disk_of_a_server() {
@@ -45,4 +45,29 @@ fn latin1_names_on_the_disk_of_a_server() {
         assert_eq!(fs::read(below.at("thé")).unwrap(), b"coffee", "{brand}");
         assert_eq!(below.unmount(), Some(0));
     }
+}
+
+/// EPSV and EPRT have no address of four numbers in them.
+#[test]
+fn over_ipv6_in_passive_and_active_mode() {
+    let server = Server::start_with(Brand::Proftpd, &[("FTPFS_LISTEN", "::1")]);
+    assert!(server.url.contains("@[::1]:"), "{}", server.url);
+    for options in [&[][..], &["active"], &["ipv6", "active", "ftp_port=::1"]] {
+        let mount = Mounted::new(&server.url, options);
+        for n in 0..10 {
+            let (name, content) = (format!("file{n}"), format!("{options:?} {n}"));
+            fs::write(mount.at(&name), &content).unwrap();
+            let stored = fs::read(server.at(&name)).unwrap();
+            assert_eq!(stored, content.as_bytes(), "{options:?}");
+        }
+        assert_eq!(mount.unmount(), Some(0), "{options:?}");
+        let fresh = Mounted::new(&server.url, options);
+        for n in 0..10 {
+            let read = fs::read(fresh.at(format!("file{n}"))).unwrap();
+            assert_eq!(read, format!("{options:?} {n}").as_bytes());
+        }
+        assert_eq!(fresh.unmount(), Some(0), "{options:?}");
+    }
+    let other = Mounted::try_new(&server.url, &["ipv4"]).map(drop);
+    assert!(other.is_err(), "its address is none of IPv4");
 }
