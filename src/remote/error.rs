@@ -181,6 +181,11 @@ pub(super) fn meaning(error: &FtpError) -> ErrorKind {
         FtpError::Refused { .. } if error.is_too_many_connections() => {
             ErrorKind::TooManyConnections
         }
+        // BSD ftpd says that to these two also of what is not there.
+        FtpError::Refused {
+            verb: "SIZE" | "MDTM",
+            reply,
+        } if reply.mentions(&["not a plain file"]) => ErrorKind::Refused,
         FtpError::Refused { reply, .. } => refusal(reply),
         FtpError::Protocol { .. } | FtpError::TooLarge { .. } => ErrorKind::Protocol,
         FtpError::PathTooLong { .. } => ErrorKind::NameTooLong,
@@ -213,7 +218,6 @@ fn refusal(reply: &Reply) -> ErrorKind {
 
 /// What the words of a refusal mean, in any case; the first row that fits.
 fn said(reply: &Reply) -> Option<ErrorKind> {
-    // BSD ftpd says "not a plain file" to SIZE and MDTM also of what is not there: that is no reason.
     const WORDS: [(ErrorKind, &[&str]); 10] = [
         (
             ErrorKind::NotFound,
@@ -237,6 +241,7 @@ fn said(reply: &Reply) -> Option<ErrorKind> {
             &[
                 "is a directory",
                 "eisdir",
+                "not a plain file",
                 "not a regular file",
                 "only retrieve regular files",
             ],
@@ -308,6 +313,7 @@ mod tests {
             ("RETR", 550, "d: Not a regular file", K::IsDirectory),
             // inetutils, of a file that is not there
             ("SIZE", 550, "f: not a plain file.", K::Refused),
+            ("RETR", 550, "d: not a plain file.", K::IsDirectory),
             ("LIST", 450, "d: No such file or directory", K::NotFound),
             (
                 "APPE",

@@ -244,7 +244,7 @@ fn site_commands_have_checked_arguments() {
         serve(c, b"-rw-r--r-- 1 0 0 7 Jan  1  2020 file\r\n");
     }));
     let mut session = open(&server).unwrap();
-    for target in [&b"a\nb"[..], b"a\r\nSITE EXEC x", b"a\0b", b"a b", b"\xff"] {
+    for target in [&b"a\nb"[..], b"a\r\nSITE EXEC x", b"a\0b", b"a b"] {
         assert!(session.make_symlink(target, &path("/link")).is_err());
     }
     session.make_symlink(b"a", &path("/a name")).unwrap_err();
