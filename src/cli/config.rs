@@ -87,7 +87,6 @@ pub(super) fn build(
             upload: settings.upload,
             writeback: settings.writeback.then_some(settings.writeback_limit),
             strict: settings.strict,
-            follow_symlinks: settings.follow_symlinks,
             read_only: settings.read_only,
             mount_id: mount_id(&identity),
         },

@@ -70,7 +70,6 @@ pub(super) struct Settings {
     pub(super) writeback: bool,
     pub(super) writeback_limit: u64,
     pub(super) strict: bool,
-    pub(super) follow_symlinks: bool,
     pub(super) uid: Option<u32>,
     pub(super) gid: Option<u32>,
     pub(super) umask: u16,

@@ -6,10 +6,9 @@ use std::time::Duration;
 use fuser::FileType;
 
 use super::attr::file_type;
-use super::inode::{InodeTable, ROOT};
+use super::inode::ROOT;
 use super::{DirEntry, FsError, FtpFs, Looked, Wait};
 use crate::cache::Entries;
-use crate::ftp::RemotePath;
 use crate::ftp::listing::{Entry, EntryKind};
 
 /// What a cached listing says of a name.
@@ -46,19 +45,14 @@ impl FtpFs {
             entries.collect::<Vec<_>>()
         })?;
         let entries = self.with_unstored(ino, entries);
-        let entries = if self.config.follow_symlinks {
-            self.all_followed(ino, &path, entries, wait)?
-        } else {
-            let mut inodes = self.inodes.lock();
-            let numbered = |entry: Entry| {
-                let number = inodes.number(ino, &entry.name, entry.kind);
-                inodes.pin(number);
-                (number, entry)
-            };
-            entries.into_iter().map(numbered).collect()
-        };
         let mut inodes = self.inodes.lock();
         let parent = inodes.place(ino).map_or(ROOT, |(parent, _)| parent);
+        let numbered = |entry: Entry| {
+            let number = inodes.number(ino, &entry.name, entry.kind);
+            inodes.pin(number);
+            (number, entry)
+        };
+        let entries: Vec<_> = entries.into_iter().map(numbered).collect();
         inodes.pin(ino);
         drop(inodes);
         let handle = self.new_number();
@@ -71,30 +65,6 @@ impl FtpFs {
             }),
         );
         Ok(handle)
-    }
-
-    /// Entries with their numbers, pinned, each link as what it leads to.
-    fn all_followed(
-        &self,
-        ino: u64,
-        path: &RemotePath,
-        entries: Vec<Entry>,
-        wait: Wait,
-    ) -> Result<Vec<(u64, Entry)>, FsError> {
-        let mut numbered = Vec::with_capacity(entries.len());
-        for entry in entries {
-            match self.numbered(ino, path, entry, wait, InodeTable::pin) {
-                Ok(entry) => numbered.push(entry),
-                Err(error) => {
-                    let mut inodes = self.inodes.lock();
-                    numbered
-                        .iter()
-                        .for_each(|(number, _)| inodes.unpin(*number));
-                    return Err(error);
-                }
-            }
-        }
-        Ok(numbered)
     }
 
     /// Adds open files that the server does not list because they are still to be stored.
@@ -227,13 +197,6 @@ impl FtpFs {
             return Some(self.looked(present, &file.entry(), Duration::ZERO));
         }
         match listed {
-            ListedNow::As(found, age) if found.kind == EntryKind::Symlink => {
-                let path = self.path(dir).ok()?;
-                let (number, found) = self
-                    .numbered(dir, &path, found, Wait::No, |_, _| {})
-                    .unwrap_or_else(|_| (ino, entry.clone()));
-                Some(self.looked(number, &found, age))
-            }
             ListedNow::As(entry, age) => {
                 let number = self.inodes.lock().number(dir, name, entry.kind);
                 Some(self.looked(number, &entry, age))

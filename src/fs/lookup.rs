@@ -6,7 +6,7 @@ use std::time::Duration;
 use fuser::{FileAttr, INodeNo};
 
 use super::attr::root_entry;
-use super::inode::{InodeTable, ROOT};
+use super::inode::ROOT;
 use super::link::contained;
 use super::open_file::OpenFile;
 use super::{FsError, FtpFs, Looked, Wait};
@@ -46,8 +46,10 @@ impl FtpFs {
         match entry {
             None => Ok(self.absent(age)),
             Some(entry) => {
-                let (ino, entry) =
-                    self.numbered(parent, &dir, entry, wait, InodeTable::remember)?;
+                let mut inodes = self.inodes.lock();
+                let ino = inodes.number(parent, name, entry.kind);
+                inodes.remember(ino);
+                drop(inodes);
                 Ok(self.looked(ino, &entry, age))
             }
         }
@@ -104,14 +106,8 @@ impl FtpFs {
             (entries.get(&name).map(|found| found.entry.clone()), age)
         })?;
         // The kernel answers this by a look-up.
-        let mut entry = entry.ok_or(FsError::Errno(libc::ESTALE))?;
-        let kind = self.inodes.lock().kind(ino);
-        if kind == Some(EntryKind::Directory)
-            && let Some((_, found)) = self.led_to(&dir, &entry, wait)?
-        {
-            entry = Entry { name, ..found };
-        }
-        if kind != Some(entry.kind) {
+        let entry = entry.ok_or(FsError::Errno(libc::ESTALE))?;
+        if self.inodes.lock().kind(ino) != Some(entry.kind) {
             return Err(FsError::Errno(libc::ESTALE));
         }
         Ok((entry, age))

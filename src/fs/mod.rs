@@ -29,7 +29,6 @@ mod tidy;
 mod unsaved;
 mod pending;
 mod filling;
-mod follow;
 #[doc(hidden)]
 pub mod readers;
 

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 
 use crate::check::{OrFail, difference, fails, fails_one_of, holds, names};
 use crate::facts::Links;
-use crate::files::{absent, append, bytes, has, put};
+use crate::files::{absent, bytes, has, put};
 use crate::place::Place;
 use crate::shell::sh;
 use crate::tree::same_trees;
@@ -19,7 +19,6 @@ cases! {
     links_that_leave_the_mount_are_not_followed.seeded(seed_leaving).smoke().mounts_only().uncompared(),
     a_link_to_nothing_is_shown_as_such.seeded(seed_dangling).smoke().uncompared(),
     a_link_to_an_absolute_path_of_the_server_works.smoke().mounts_only().uncompared(),
-    links_are_what_they_lead_to_where_that_is_wanted.seeded(seed_good).smoke().mounts_only().uncompared(),
     removing_a_link_keeps_its_target.seeded(seed_good).smoke(),
     making_links.smoke().uncompared(),
     a_circle_of_links_ends.seeded(seed_circle).smoke().uncompared(),
@@ -231,72 +230,6 @@ fn a_link_to_an_absolute_path_of_the_server_works(place: &Place) {
         );
     }
     has(&look.here.join("file"), b"inside");
-}
-
-fn links_are_what_they_lead_to_where_that_is_wanted(place: &Place) {
-    if matches!(place.facts.links, Links::AsFiles | Links::Followed) {
-        // Nothing tells them from files, which are replaced as a whole.
-        return has(&place.here.join("file"), &bytes(1, 5000));
-    }
-    link("nowhere", &place.there.join("dangling"));
-    link(
-        "../../../../../../../etc/passwd",
-        &place.there.join("climbs"),
-    );
-    let look = place.mount(&["follow_symlinks"]);
-    let here = |path: &str| look.here.join(path);
-    for (path, _) in GOOD {
-        let metadata = fs::symlink_metadata(here(path)).or_fail(&format!("lstat of {path}"));
-        assert!(!metadata.is_symlink(), "{path} is no link");
-        let listed = fs::read_dir(here(path).parent().unwrap())
-            .or_fail("list")
-            .map(|entry| entry.or_fail("an entry"))
-            .find(|entry| here(path).ends_with(entry.file_name()))
-            .unwrap_or_else(|| panic!("{path} is not listed"));
-        let kind = listed.file_type().or_fail("type");
-        assert!(!kind.is_symlink(), "{path} is listed as no link");
-        assert_eq!(kind.is_dir(), path == "to-folder", "{path}");
-    }
-    has(&here("to-file"), &bytes(1, 5000));
-    has(&here("to-link"), &bytes(1, 5000));
-    has(&here("folder/up"), &bytes(1, 5000));
-    has(&here("to-folder/inner"), b"inner");
-    has(&here("folder/sub/across"), b"inner");
-    has(&here("arrow -> in its name"), b"inner");
-    // A change goes to what the link leads to, however it is sent, and the link stays.
-    put(&here("to-link"), b"written through two links");
-    put(&here("to-folder/new"), b"new");
-    append(&here("folder/up"), b", and a third");
-    let written = b"written through two links, and a third";
-    has(&here("file"), written);
-    has(&place.there.join("file"), written);
-    has(&place.there.join("folder/new"), b"new");
-    for path in ["to-file", "to-link", "to-folder", "folder/up"] {
-        assert!(
-            place.there.join(path).is_symlink(),
-            "{path} is a link still"
-        );
-    }
-    if place.facts.links == Links::Shown {
-        let dangling = fs::symlink_metadata(here("dangling")).or_fail("lstat");
-        assert!(dangling.is_symlink(), "a link to nothing stays one");
-        fails(
-            "read what is outside",
-            fs::read(here("climbs")),
-            Errno::EACCES,
-        );
-        fs::rename(here("to-file"), here("folder/moved")).or_fail("rename a link");
-        assert!(
-            place.there.join("folder/moved").is_symlink(),
-            "the link itself"
-        );
-        has(&here("file"), written);
-    }
-    if place.facts.removes_links {
-        fs::remove_file(here("to-link")).or_fail("remove a link");
-        absent(&place.there.join("to-link"));
-    }
-    has(&place.there.join("file"), written);
 }
 
 fn removing_a_link_keeps_its_target(place: &Place) {
