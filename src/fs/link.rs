@@ -20,6 +20,32 @@ pub(super) fn contained(root: &RemotePath, link: &RemotePath, target: &[u8]) -> 
     }
 }
 
+/// The places that the target enters and leaves again by `..`. Where one of them is a link itself, the server goes
+/// elsewhere from there than the text says.
+pub(super) fn left_again(link: &RemotePath, target: &[u8]) -> Vec<RemotePath> {
+    let mut places = Vec::new();
+    let mut at = match target.first() {
+        Some(b'/') => Some(RemotePath::root()),
+        _ => link.parent(),
+    };
+    let mut has_entered = false;
+    for component in components(target) {
+        let Some(place) = at else {
+            return places;
+        };
+        if component == b".." {
+            at = place.parent();
+            if has_entered {
+                places.push(place);
+            }
+        } else {
+            at = place.join(component).ok();
+            has_entered = true;
+        }
+    }
+    places
+}
+
 /// Relative, with `..` only in front: the kernel follows it as it was looked at here.
 fn is_plain(target: &[u8]) -> bool {
     let mut names = components(target).into_iter().skip_while(|c| *c == b"..");
@@ -73,6 +99,24 @@ fn components(path: &[u8]) -> Vec<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_entered_and_left_again_is_known() {
+        let cases: [(&str, &str, &[&str]); 6] = [
+            ("/a/l", "b/c", &[]),
+            ("/a/l", "../b", &[]),
+            ("/a/l", "b/../c", &["/a/b"]),
+            ("/a/l", "b/c/../../d", &["/a/b/c", "/a/b"]),
+            ("/a/l", "/x/../y", &["/x"]),
+            ("/a/l", "../x/../y", &["/x"]),
+        ];
+        for (link, target, expected) in cases {
+            let link = RemotePath::parse(link.as_bytes()).unwrap();
+            let found = left_again(&link, target.as_bytes());
+            let found: Vec<_> = found.iter().map(ToString::to_string).collect();
+            assert_eq!(found, expected, "{target}");
+        }
+    }
 
     #[test]
     fn targets_stay_inside_or_are_refused() {

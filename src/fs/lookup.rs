@@ -7,7 +7,7 @@ use fuser::{FileAttr, INodeNo};
 
 use super::attr::root_entry;
 use super::inode::ROOT;
-use super::link::contained;
+use super::link::{contained, left_again};
 use super::open_file::OpenFile;
 use super::{FsError, FtpFs, Looked, Wait};
 use crate::cache::Entries;
@@ -90,7 +90,28 @@ impl FtpFs {
             (None, Wait::No) => return Err(FsError::WouldWait),
             (None, Wait::Yes) => self.remote.link_target(&path)?,
         };
+        for place in left_again(&path, &target) {
+            if !self.is_folder(&place, wait)? {
+                return Err(FsError::Errno(libc::EACCES));
+            }
+        }
         contained(&self.root, &path, &target).ok_or(FsError::Errno(libc::EACCES))
+    }
+
+    /// Whether that is a folder of the mount, and no link to one.
+    fn is_folder(&self, place: &RemotePath, wait: Wait) -> Result<bool, FsError> {
+        let (true, Some(dir)) = (place.starts_with(&self.root), place.parent()) else {
+            return Ok(false);
+        };
+        if *place == self.root {
+            return Ok(true);
+        }
+        let kind = |entries: &Entries, _| entries.get(place.name()).map(|found| found.entry.kind);
+        match self.listed(&dir, wait, kind) {
+            Ok(kind) => Ok(kind == Some(EntryKind::Directory)),
+            Err(FsError::WouldWait) => Err(FsError::WouldWait),
+            Err(_) => Ok(false),
+        }
     }
 
     /// The entry of an inode by the listing of its directory.

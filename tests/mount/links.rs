@@ -19,6 +19,7 @@ cases! {
     links_that_leave_the_mount_are_not_followed.seeded(seed_leaving).smoke().mounts_only().uncompared(),
     a_link_to_nothing_is_shown_as_such.seeded(seed_dangling).smoke().uncompared(),
     a_link_to_an_absolute_path_of_the_server_works.smoke().mounts_only().uncompared(),
+    dots_behind_a_link_lead_to_no_other_file.seeded(seed_dots).smoke().mounts_only().uncompared(),
     removing_a_link_keeps_its_target.seeded(seed_good).smoke(),
     making_links.smoke().uncompared(),
     a_circle_of_links_ends.seeded(seed_circle).smoke().uncompared(),
@@ -230,6 +231,26 @@ fn a_link_to_an_absolute_path_of_the_server_works(place: &Place) {
         );
     }
     has(&look.here.join("file"), b"inside");
+}
+
+fn seed_dots(dir: &Path) {
+    fs::create_dir_all(dir.join("a/b")).or_fail("mkdir");
+    put(&dir.join("a/y"), b"right");
+    put(&dir.join("y"), b"another");
+    link("a/b", &dir.join("to-b"));
+    link("to-b/../y", &dir.join("behind-a-link"));
+    link("a/../y", &dir.join("behind-a-folder"));
+}
+
+/// On the server `to-b/..` is `a`; by the text alone it would be the folder of the link.
+fn dots_behind_a_link_lead_to_no_other_file(place: &Place) {
+    // Or it is not to be followed, or not by this server.
+    if let Ok(found) = fs::read(place.here.join("behind-a-link")) {
+        assert_eq!(found, b"right", "what the server has there");
+    }
+    if place.facts.links == Links::Shown {
+        has(&place.here.join("behind-a-folder"), b"another");
+    }
 }
 
 fn removing_a_link_keeps_its_target(place: &Place) {
