@@ -10,6 +10,8 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::Path;
 
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use support::mounted::Mounted;
 use support::server::{Brand, Server};
 
@@ -51,7 +53,17 @@ fn an_exclusive_create_replaces_no_file_of_another_case() {
     fs::write(mounted.at("Lock"), "mine").unwrap();
     let error = File::create_new(mounted.at("LOCK")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AlreadyExists);
-    holds(mounted.path(), &["Lock"]);
+    fs::write(mounted.at("other"), "other").unwrap();
+    let (from, to) = (mounted.at("other"), mounted.at("lOCK"));
+    let replaced = renameat2(
+        AT_FDCWD,
+        &from,
+        AT_FDCWD,
+        &to,
+        RenameFlags::RENAME_NOREPLACE,
+    );
+    assert_eq!(replaced, Err(Errno::EEXIST));
+    holds(mounted.path(), &["Lock", "other"]);
     assert_eq!(fs::read(server.at("Lock")).unwrap(), b"mine");
     let error = fs::create_dir(mounted.at("lock")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AlreadyExists);

@@ -34,7 +34,7 @@ impl FtpFs {
         }
         // STOR takes the old content away: where that was not asked for, a listing is not enough.
         let exclusive = flags & libc::O_EXCL != 0;
-        if exclusive && self.exists_in_other_case(&path) {
+        if exclusive && self.exists_in_other_case(&path, None) {
             return Err(FsError::Errno(libc::EEXIST));
         }
         let careful = exclusive || flags & libc::O_TRUNC == 0;
@@ -101,14 +101,25 @@ impl FtpFs {
         }
     }
 
-    /// Servers under Windows take names that differ by case alone for the same: STOR would replace that file.
-    fn exists_in_other_case(&self, path: &RemotePath) -> bool {
-        let same = |name: &Vec<u8>| name.eq_ignore_ascii_case(path.name());
-        let look = |entries: &Entries, _| entries.keys().any(same);
-        let listed = path
-            .parent()
-            .and_then(|dir| self.listings.peek(&dir, Duration::MAX, look));
-        listed == Some(true) && self.remote.version(path).is_ok()
+    /// Servers under Windows take names that differ by case alone for the same: STOR or RNTO would replace that
+    /// file. What is at `path` itself is not meant, nor what is at `but`.
+    pub(super) fn exists_in_other_case(&self, path: &RemotePath, but: Option<&RemotePath>) -> bool {
+        let folded = |name: &[u8]| String::from_utf8_lossy(name).to_lowercase();
+        let wanted = folded(path.name());
+        let look = |entries: &Entries, _| {
+            entries
+                .keys()
+                .filter(|name| name[..] != *path.name() && folded(name) == wanted)
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        let Some(dir) = path.parent() else {
+            return false;
+        };
+        let similar = self.listings.peek(&dir, Duration::MAX, look);
+        let others = similar.unwrap_or_default().into_iter();
+        let mut others = others.filter(|name| dir.join(name).ok().as_ref() != but);
+        others.next().is_some() && self.remote.version(path).is_ok()
     }
 
     fn lookup_unlisted(

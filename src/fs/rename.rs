@@ -61,6 +61,9 @@ impl FtpFs {
             )?,
         };
         may_replace(&source, existing.as_ref(), no_replace)?;
+        if no_replace && existing.is_none() && self.exists_in_other_case(&to, Some(&from)) {
+            return Err(FsError::Errno(libc::EEXIST));
+        }
         if let Some(target) = &target {
             self.keep_for_handles(target);
         }
