@@ -10,7 +10,7 @@ use super::{ActiveMode, Command, Experience, Features, FtpError, RemotePath, Rep
 use crate::net::{AddressFamily, Route, TlsContext};
 
 /// How long the replies to the further commands of a group are waited for, besides three round trips.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A password: any bytes but CR, LF and NUL, and never printed.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -117,6 +117,7 @@ pub(super) fn log_in(config: &LoginConfig, experience: &Experience) -> Result<Lo
     if let Err(error) = &outcome
         && manner == Manner::InGroups
         && !is_the_last_word(error)
+        && limit.is_none_or(|limit| Instant::now() < limit)
     {
         log::debug!("[{}] commands in groups: {error}", control.number());
         experience.learn_minds_groups();
@@ -139,7 +140,9 @@ pub(super) fn log_in(config: &LoginConfig, experience: &Experience) -> Result<Lo
 fn is_the_last_word(error: &FtpError) -> bool {
     match error {
         FtpError::Refused { verb, .. } => matches!(*verb, "USER" | "PASS" | "ACCT"),
-        FtpError::Farewell { .. } | FtpError::Tls { .. } => true,
+        // What was said unasked is taken for a farewell as well, and may be a reply that came late.
+        FtpError::Farewell { reply, .. } => reply.code() == 421,
+        FtpError::Tls { .. } => true,
         _ => false,
     }
 }

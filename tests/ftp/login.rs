@@ -247,6 +247,22 @@ fn who_minds_several_commands_at_the_first_login_is_asked_one_by_one() {
         }
         assert_eq!(c.line(), None);
     });
+    let late = script(|c| {
+        c.greet(&[]);
+        for answer in [
+            "331 x",
+            "230 x",
+            "",
+            "",
+            "500 x\r\n200 x\r\n257 \"/\"\r\n211 x",
+        ] {
+            assert_ne!(c.line(), None);
+            if !answer.is_empty() {
+                c.send(answer);
+            }
+        }
+        assert_eq!(c.line(), None);
+    });
     let hangs_up = script(|c| {
         c.greet(&[]);
         for answer in ["331 x", "230 x"] {
@@ -255,7 +271,7 @@ fn who_minds_several_commands_at_the_first_login_is_asked_one_by_one() {
         }
         assert_eq!(c.line().unwrap(), "FEAT");
     });
-    for minds in [loses, mixes, hangs_up] {
+    for minds in [loses, mixes, late, hangs_up] {
         let one_by_one = || {
             script(|c| {
                 c.greet(&["UTF8"]);
