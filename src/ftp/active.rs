@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::experience::Active;
 use super::stored::{With, give_all};
@@ -13,6 +13,9 @@ use crate::net::{Listener, Stream, interface_addresses};
 
 /// How long a data connection is waited for that the server has used up, by its own words.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Between two tries to get a port.
+const A_LITTLE: Duration = Duration::from_millis(10);
 
 /// How the server is to open the data connections.
 #[derive(Debug, Clone, Default)]
@@ -107,9 +110,19 @@ impl Session {
     fn place(&self, mode: &ActiveMode) -> io::Result<Place> {
         let local = self.control().stream().local()?;
         let named = own_address(&mode.address, local)?;
-        let open = |at| {
+        let enough = Instant::now().checked_add(self.connect_timeout());
+        let open = |at| loop {
             let peer = self.control().peer().ip();
-            Listener::open(at, mode.ports.as_ref(), peer, self.timeout())
+            match Listener::open(at, mode.ports.as_ref(), peer, self.timeout()) {
+                // Other transfers of ours have the ports of a narrow range, each until the server has connected.
+                Err(e)
+                    if e.kind() == io::ErrorKind::AddrInUse
+                        && enough.is_some_and(|enough| Instant::now() < enough) =>
+                {
+                    std::thread::sleep(A_LITTLE);
+                }
+                outcome => return outcome,
+            }
         };
         let listener = match open(named) {
             // Behind a NAT the server sees another address than we have.
