@@ -154,7 +154,15 @@ fn from_environment() -> Result<Option<Vec<u8>>, Failure> {
         return Ok(None);
     };
     let path = Path::new(&folder).join("ftpfs.password");
-    match File::open(&path) {
+    // Nothing else is made by systemd; a pipe could let us wait for ever.
+    let is_file = std::fs::metadata(&path).map(|found| found.is_file());
+    match is_file.and_then(|is| {
+        if is {
+            File::open(&path)
+        } else {
+            Err(io::ErrorKind::InvalidInput.into())
+        }
+    }) {
         Ok(file) => first_line(file).map(Some),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => Err(error),

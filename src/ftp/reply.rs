@@ -10,6 +10,8 @@ use super::{FtpError, printable};
 const MAX_LINE: usize = 8 * 1024;
 /// Most bytes of one reply that are kept.
 const MAX_REPLY: usize = 1024 * 1024;
+/// A secret of so many bytes does not stand in a reply by chance.
+const TOLD_BY_CHANCE: usize = 6;
 
 /// What the first digit says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,24 +102,32 @@ impl Reply {
         }
     }
 
-    /// Takes `secret` out where the reply repeats `PASS secret` or `ACCT secret`, as servers do that do not know the
-    /// command: `500 'PASS …': command not understood.`
+    /// Takes `secret` out: wherever the reply repeats it, if it is long enough not to be there by chance, and else
+    /// behind `PASS ` and `ACCT `, which servers repeat that do not know them: `500 'PASS …': command not understood.`
     pub(super) fn hide_password(&mut self, secret: &[u8]) {
         const VERBS: [&[u8; 5]; 2] = [b"PASS ", b"ACCT "];
-        const LENGTH: usize = VERBS[0].len();
-        let is_verb = |text: &[u8]| VERBS.iter().any(|verb| text.eq_ignore_ascii_case(*verb));
         if secret.is_empty() {
             return;
         }
+        let is_meant = |before: &[u8]| {
+            let verb = before.last_chunk::<5>();
+            let behind_verb = verb
+                .is_some_and(|verb| VERBS.iter().any(|known| verb.eq_ignore_ascii_case(*known)));
+            behind_verb || secret.len() >= TOLD_BY_CHANCE
+        };
         for line in &mut self.lines {
             let mut from = 0;
-            while let Some(at) = line[from..]
-                .windows(LENGTH + secret.len())
-                .position(|w| is_verb(&w[..LENGTH]) && w.ends_with(secret))
+            while let Some(found) = line[from..]
+                .windows(secret.len())
+                .position(|window| window == secret)
             {
-                let begin = from + at + LENGTH;
-                line.splice(begin..begin + secret.len(), *b"***");
-                from = begin;
+                let begin = from + found;
+                if is_meant(&line[..begin]) {
+                    line.splice(begin..begin + secret.len(), *b"***");
+                    from = begin + 3;
+                } else {
+                    from = begin + 1;
+                }
             }
         }
     }
@@ -352,6 +362,7 @@ mod tests {
             ("'PASS s3cret': what?", "s3cret", "'PASS ***': what?"),
             ("pass s3cret PASS s3cret", "s3cret", "pass *** PASS ***"),
             ("Login incorrect", "in", "Login incorrect"),
+            ("no account s3cret!", "s3cret", "no account ***!"),
             ("PASS PASS x", "PASS x", "PASS ***"),
             ("PASS PASS PASS", "PASS", "PASS *** PASS"),
             ("PASS ", "", "PASS "),
