@@ -15,6 +15,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Names are looked up in memory: the server is not asked for them.
 const OPTIONS: &[&str] = &["writeback", "cache_timeout=600"];
+/// What waits for an upload that is stuck waits for two attempts of it, each with a login of its own.
+const PATIENT: &[&str] = &["writeback", "cache_timeout=600", "connect_timeout=20"];
 
 /// Less than four small files.
 const SMALL_LIMIT: &[&str] = &["writeback", "cache_timeout=600", "writeback_limit=10000"];
@@ -53,13 +55,13 @@ const TESTS: &[(&str, &[&str], Test)] = &[
         an_edit_overwrites_nothing,
     ),
     ("the_last_close_wins", OPTIONS, the_last_close_wins),
-    ("deleting_it_is_its_end", OPTIONS, deleting_it_is_its_end),
+    ("deleting_it_is_its_end", PATIENT, deleting_it_is_its_end),
     (
         "a_folder_with_it_is_not_empty",
         OPTIONS,
         a_folder_with_it_is_not_empty,
     ),
-    ("it_goes_with_its_folder", OPTIONS, it_goes_with_its_folder),
+    ("it_goes_with_its_folder", PATIENT, it_goes_with_its_folder),
     (
         "beyond_the_limit_close_waits",
         SMALL_LIMIT,
