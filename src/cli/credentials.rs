@@ -154,20 +154,17 @@ fn from_environment() -> Result<Option<Vec<u8>>, Failure> {
         return Ok(None);
     };
     let path = Path::new(&folder).join("ftpfs.password");
-    // Nothing else is made by systemd; a pipe could let us wait for ever.
-    let is_file = std::fs::metadata(&path).map(|found| found.is_file());
-    match is_file.and_then(|is| {
-        if is {
-            File::open(&path)
-        } else {
-            Err(io::ErrorKind::InvalidInput.into())
+    match std::fs::metadata(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        // Nothing else is made by systemd; a pipe could let us wait for ever.
+        Ok(found) if !found.is_file() => {
+            Err(unreadable(&path, &io::Error::other("not a regular file")))
         }
-    }) {
-        Ok(file) => first_line(file).map(Some),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => Err(error),
+        _ => File::open(&path)
+            .and_then(first_line)
+            .map(Some)
+            .map_err(|error| unreadable(&path, &error)),
     }
-    .map_err(|error| unreadable(&path, &error))
 }
 
 /// What a command of the user prints first, by the shell, as in every other program that has such an option. It may
