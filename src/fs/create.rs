@@ -104,14 +104,19 @@ impl FtpFs {
     /// Servers under Windows take names that differ by case alone for the same: STOR or RNTO would replace that
     /// file. What is at `path` itself is not meant, nor what is at `but`.
     pub(super) fn exists_in_other_case(&self, path: &RemotePath, but: Option<&RemotePath>) -> bool {
+        let wanted = path.name();
         let folded = |name: &[u8]| String::from_utf8_lossy(name).to_lowercase();
-        let wanted = folded(path.name());
+        // Asked for each new file, of a folder that may be large: mostly nothing has to be folded.
+        let beyond_ascii = (!wanted.is_ascii()).then(|| folded(wanted));
+        let is_similar = |name: &[u8]| match &beyond_ascii {
+            None => name.eq_ignore_ascii_case(wanted),
+            Some(wanted) => !name.is_ascii() && folded(name) == *wanted,
+        };
         let look = |entries: &Entries, _| {
-            entries
+            let similar = entries
                 .keys()
-                .filter(|name| name[..] != *path.name() && folded(name) == wanted)
-                .cloned()
-                .collect::<Vec<_>>()
+                .filter(|name| name[..] != *wanted && is_similar(name));
+            similar.cloned().collect::<Vec<_>>()
         };
         let Some(dir) = path.parent() else {
             return false;
