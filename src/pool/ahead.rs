@@ -37,9 +37,18 @@ impl Ahead {
         self.given.len() + self.held
     }
 
-    pub(super) fn wake(&self) {
+    /// Calls the thread: there is something new for it.
+    fn wake(&self) {
         if let Some(waker) = &self.waker {
             waker.wake();
+        }
+    }
+
+    /// Asks for what the thread holds, if it holds anything. Without that condition whoever waits and the
+    /// thread would wake each other without end.
+    pub(super) fn ask_back(&self) {
+        if self.count() > 0 {
+            self.wake();
         }
     }
 
@@ -171,6 +180,7 @@ impl Shared {
         }));
         let wanted = state.has_more_wishes_than_sessions();
         let closed = state.closed;
+        let unused_before = state.idle.len();
         for mut lent in std::mem::take(mine) {
             if now >= lent.until {
                 lent.session.mark_broken();
@@ -186,8 +196,11 @@ impl Shared {
             }
         }
         state.ahead.held = mine.len();
+        let gave_back = state.idle.len() > unused_before;
         drop(state);
-        self.changed.notify_all();
+        if gave_back || closed {
+            self.changed.notify_all();
+        }
         for mut session in dead {
             session.quit();
             // Its place is free when it has ended: else there would be one too many for a moment.

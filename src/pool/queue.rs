@@ -129,7 +129,7 @@ impl Shared {
                 ask_again = now + RECLAIM_AGAIN;
                 MutexGuard::unlocked(&mut state, || self.reclaim());
             } else {
-                state.ahead.wake();
+                state.ahead.ask_back();
                 self.changed.wait_until(&mut state, deadline.min(ask_again));
             }
         }

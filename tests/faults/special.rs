@@ -21,7 +21,7 @@ use crate::outage::{
 };
 use crate::stress::{everybody_at_once_on_a_quiet_line, everybody_at_once_while_lines_break};
 use crate::support::faulty::Verb;
-use crate::support::footprint::Footprint;
+use crate::support::footprint::{self, Footprint};
 use crate::support::poll;
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -39,6 +39,7 @@ tests! {
     memory_answers_while_nothing_moves,
     hostile_names_are_not_shown,
     one_session_serves_several_readers,
+    who_waits_for_a_connection_takes_no_processor,
     a_listing_whose_last_line_is_open_is_believed_the_second_time,
     chance_breaks_nothing,
     endless_replies_leave_nothing_behind,
@@ -196,6 +197,32 @@ fn one_session_serves_several_readers(ground: &mut Ground) {
     });
     assert!(refused.hits() > 0, "it has asked for more");
     assert_eq!(fs::read(here.join("small")).unwrap().len(), SMALL);
+}
+
+/// As many wait as may, for the one connection that a stalled upload holds.
+fn who_waits_for_a_connection_takes_no_processor(ground: &mut Ground) {
+    const WINDOW: Duration = Duration::from_secs(1);
+    ground.mount_with(&["max_conns=1", "timeout=20"]);
+    let here = ground.mounted().path().to_path_buf();
+    let pid = ground.mounted().pid();
+    let stall = ground.proxy.on(Verb::Appe).stall();
+    thread::scope(|scope| {
+        let ground = &*ground;
+        scope.spawn(move || ground.run(Operation::Append, 3 * LIMIT).unwrap());
+        stall.happens_within(LIMIT);
+        for _ in 0..6 {
+            let path = here.join("small");
+            scope.spawn(move || assert_eq!(fs::read(path).unwrap().len(), SMALL));
+        }
+        let before = footprint::processor_time(pid);
+        thread::sleep(WINDOW);
+        let taken = footprint::processor_time(pid) - before;
+        stall.lift();
+        assert!(
+            taken < WINDOW / 4,
+            "{taken:?} of the processor in {WINDOW:?}"
+        );
+    });
 }
 
 /// Some servers may never end the last line; and no cut comes at the same byte twice by chance.

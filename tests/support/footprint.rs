@@ -72,3 +72,19 @@ impl Footprint {
         assert!(kept, "it has grown from {self:?} to {now:?}");
     }
 }
+
+/// What a process has had of the processors so far, in steps of a tick (10 ms).
+///
+/// # Panics
+/// When it is not there.
+#[track_caller]
+pub fn processor_time(pid: u32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("its stat");
+    // The name stands in brackets, and may hold anything; utime and stime are fields 14 and 15, state is 3.
+    let (_, rest) = stat.rsplit_once(')').expect("its name");
+    let field = |at: usize| -> u64 {
+        let word = rest.split_whitespace().nth(at - 3);
+        word.and_then(|word| word.parse().ok()).expect("ticks")
+    };
+    Duration::from_millis(10 * (field(14) + field(15)))
+}
