@@ -6,9 +6,13 @@ use std::sync::Arc;
 use lru::LruCache;
 use parking_lot::Mutex;
 
+use super::buffer::{Buffer, Buffers};
+
 /// Bytes of a block: one read of the kernel, so that most reads are answered from one block
 /// without a copy.
-pub(super) const BLOCK: u64 = 128 << 10;
+pub(super) const BLOCK: u64 = BLOCK_BYTES as u64;
+/// The same, as a length.
+pub(super) const BLOCK_BYTES: usize = 128 << 10;
 
 /// What a block takes at least, with its place in the map.
 const LEAST_COST: u64 = 512;
@@ -22,12 +26,12 @@ pub struct ContentId(pub u64);
 #[derive(Debug)]
 pub(super) struct Block {
     start: u64,
-    data: Vec<u8>,
+    data: Buffer,
 }
 
 impl Block {
     /// `offset` is where `data` begins in the file; it must not reach into the next block.
-    pub(super) fn new(offset: u64, data: Vec<u8>) -> Self {
+    fn new(offset: u64, data: Buffer) -> Self {
         debug_assert!(offset % BLOCK + data.len() as u64 <= BLOCK);
         Self {
             start: offset % BLOCK,
@@ -61,6 +65,7 @@ impl Block {
 #[derive(Debug)]
 pub struct BlockCache {
     capacity: u64,
+    buffers: Arc<Buffers>,
     /// Guards the map and the sum of its bytes; held for a look-up or an insertion only.
     held: Mutex<Held>,
 }
@@ -76,11 +81,17 @@ impl BlockCache {
     pub fn new(capacity: u64) -> Self {
         Self {
             capacity,
+            buffers: Arc::default(),
             held: Mutex::new(Held {
                 blocks: LruCache::unbounded(),
                 bytes: 0,
             }),
         }
+    }
+
+    /// Memory for the next block, or a part of it.
+    pub(super) fn buffer(&self, length: u64) -> Buffer {
+        self.buffers.take(usize::try_from(length).unwrap_or(0))
     }
 
     /// The block that holds the byte at `offset`, if that byte is known.
@@ -99,20 +110,27 @@ impl BlockCache {
     }
 
     /// Keeps `data`, which begins at `offset` and stays within one block; joined with what is known
-    /// of the block if it touches that, else in its place.
-    pub(super) fn insert(&self, content: ContentId, offset: u64, data: Vec<u8>) {
-        if data.is_empty() {
-            return;
+    /// of the block if it touches that, else in its place. What is kept is also the answer: there may be no room
+    /// for it.
+    pub(super) fn insert(
+        &self,
+        content: ContentId,
+        offset: u64,
+        data: impl Into<Buffer>,
+    ) -> Arc<Block> {
+        let mut block = Block::new(offset, data.into().kept());
+        if block.data.is_empty() {
+            return Arc::new(block);
         }
         let key = (content, offset / BLOCK);
         let mut held = self.held.lock();
-        let mut block = Block::new(offset, data);
         if let Some(old) = held.blocks.pop(&key) {
             held.bytes -= old.cost();
             block = join(&old, block);
         }
         held.bytes += block.cost();
-        held.blocks.put(key, Arc::new(block));
+        let block = Arc::new(block);
+        held.blocks.put(key, Arc::clone(&block));
         let mut gone = Vec::new();
         while held.bytes > self.capacity {
             let Some((_, oldest)) = held.blocks.pop_lru() else {
@@ -123,6 +141,7 @@ impl BlockCache {
         }
         drop(held);
         drop(gone);
+        block
     }
 
     /// Forgets everything.
@@ -155,17 +174,17 @@ fn join(old: &Block, new: Block) -> Block {
         }
         return Block {
             start: old.start,
-            data,
+            data: data.into(),
         };
     }
     if new.start <= old.start && new_end >= old.start {
-        let mut data = new.data;
+        let mut data = new.data.to_vec();
         if old_end > new_end {
             data.extend_from_slice(&old.data[at(new_end - old.start)..]);
         }
         return Block {
             start: new.start,
-            data,
+            data: data.into(),
         };
     }
     new
@@ -180,7 +199,6 @@ mod tests {
     use super::*;
 
     const A: ContentId = ContentId(1);
-    const BLOCK_BYTES: usize = 128 << 10;
 
     fn known(cache: &BlockCache, offset: u64, length: usize) -> Option<Vec<u8>> {
         cache

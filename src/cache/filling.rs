@@ -30,6 +30,7 @@ impl FileReader {
                 self.fail_all(&error);
             }
         }
+        stream.forget_last();
         drop(stream);
         // Who retired it meanwhile found the stream taken.
         if self.is_retired() {
@@ -56,7 +57,7 @@ impl FileReader {
         }
         // Those whose bytes other streams fetch are served by them.
         let own = |waiter: &Waiter| {
-            let need = waiter.need();
+            let need = stream.end_of_known(waiter.need());
             (!state.segments.cover(need)).then_some(need)
         };
         if let Some(first) = state.waiters.iter().find_map(own) {
@@ -108,8 +109,8 @@ impl FileReader {
         self.delivered.fetch_or(verdict.is_ok(), Ordering::Relaxed);
         for waiter in complete {
             match verdict {
-                Ok(()) => (waiter.done)(Ok(&waiter.bytes)),
-                Err(error) => (waiter.done)(Err(error.clone())),
+                Ok(()) => waiter.answer(),
+                Err(error) => waiter.fail(error.clone()),
             }
         }
     }
@@ -148,7 +149,7 @@ impl FileReader {
     fn fail_all(&self, error: &ReadError) {
         let waiters = std::mem::take(&mut self.state.lock().waiters);
         for waiter in waiters {
-            (waiter.done)(Err(error.clone()));
+            waiter.fail(error.clone());
         }
         // Reading ahead has no one to tell; it is tried again when somebody waits.
         let mut state = self.state.lock();

@@ -68,7 +68,7 @@ impl FileReader {
             state.segments.pace.one_flows();
         }
         while at < end {
-            let mut block = vec![0; usize::try_from(BLOCK.min(end - at)).unwrap_or(0)];
+            let mut block = self.context.blocks.buffer(BLOCK.min(end - at));
             let mut filled = 0;
             while filled < block.len() {
                 let count = download.read(&mut block[filled..])?;

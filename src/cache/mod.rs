@@ -1,6 +1,7 @@
 //! What we remember of the server, and for how long.
 
 mod block;
+mod buffer;
 mod readahead;
 mod reader;
 mod filling;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::block::BLOCK;
+use super::block::{BLOCK, Block};
 use super::segments::Segments;
 use super::stream::Stream;
 use super::{BlockCache, ContentId, ReadaheadWindow};
@@ -104,18 +104,66 @@ pub(super) struct State {
 pub(super) struct Waiter {
     offset: u64,
     length: usize,
-    pub(super) bytes: Vec<u8>,
-    pub(super) done: Done,
+    got: Got,
+    done: Done,
+}
+
+/// What a waiter has of his bytes.
+enum Got {
+    /// A block that has them all.
+    Block(Arc<Block>),
+    /// The front of them, of several blocks.
+    Copy(Vec<u8>),
 }
 
 impl Waiter {
+    fn has(&self) -> usize {
+        match &self.got {
+            Got::Block(_) => self.length,
+            Got::Copy(bytes) => bytes.len(),
+        }
+    }
+
     /// The first byte that is still missing.
     pub(super) fn need(&self) -> u64 {
-        self.offset + self.bytes.len() as u64
+        self.offset + self.has() as u64
     }
 
     pub(super) fn missing(&self) -> usize {
-        self.length - self.bytes.len()
+        self.length - self.has()
+    }
+
+    /// Takes what a block has of the missing bytes: itself, if that is all of them.
+    fn take(&mut self, block: &Arc<Block>) -> bool {
+        let Some(bytes) = block.bytes(self.need(), self.missing()) else {
+            return false;
+        };
+        if bytes.len() == self.length {
+            self.got = Got::Block(Arc::clone(block));
+        } else {
+            self.copy(bytes);
+        }
+        true
+    }
+
+    fn copy(&mut self, more: &[u8]) {
+        if let Got::Copy(bytes) = &mut self.got {
+            bytes.reserve_exact(self.length - bytes.len());
+            bytes.extend_from_slice(more);
+        }
+    }
+
+    /// Answers with the bytes that are there.
+    pub(super) fn answer(self) {
+        let bytes = match &self.got {
+            Got::Block(block) => block.bytes(self.offset, self.length).unwrap_or_default(),
+            Got::Copy(bytes) => bytes,
+        };
+        (self.done)(Ok(bytes));
+    }
+
+    pub(super) fn fail(self, error: ReadError) {
+        (self.done)(Err(error));
     }
 }
 
@@ -193,13 +241,13 @@ impl FileReader {
         let mut waiter = Waiter {
             offset,
             length,
-            bytes: Vec::with_capacity(length),
+            got: Got::Copy(Vec::new()),
             done,
         };
         self.advance(&mut waiter, None);
         if waiter.missing() == 0 {
             self.delivered.store(true, Ordering::Relaxed);
-            (waiter.done)(Ok(&waiter.bytes));
+            waiter.answer();
             self.record(offset, length);
             return;
         }
@@ -332,17 +380,23 @@ impl FileReader {
     ) {
         while waiter.missing() > 0 {
             let (need, missing) = (waiter.need(), waiter.missing());
-            if let Some(bytes) = stream.and_then(|s| s.bytes(need, missing)) {
-                waiter.bytes.extend_from_slice(bytes);
-            } else if let Some(block) = self.context.blocks.get(self.content, need)
-                && let Some(bytes) = block.bytes(need, missing)
-            {
-                waiter.bytes.extend_from_slice(bytes);
-            } else if let Some(bytes) = state.pinned(need, missing) {
-                waiter.bytes.extend_from_slice(bytes);
-            } else {
-                return;
+            // What is still coming is taken from its block when that is complete, without a copy.
+            let building = stream.and_then(|stream| stream.bytes(need, missing));
+            if let Some(bytes) = building.filter(|bytes| bytes.len() == missing) {
+                waiter.copy(bytes);
+                continue;
             }
+            let last = stream.and_then(|stream| stream.last_block(need));
+            let cached = || self.context.blocks.get(self.content, need);
+            if last.is_some_and(|block| waiter.take(block))
+                || cached().is_some_and(|block| waiter.take(&block))
+            {
+                continue;
+            }
+            let Some(bytes) = state.pinned(need, missing) else {
+                return;
+            };
+            waiter.copy(bytes);
         }
     }
 
@@ -351,8 +405,10 @@ impl FileReader {
         if let Some(bytes) = stream.and_then(|s| s.bytes(at, within)) {
             return Some(bytes.to_vec());
         }
-        let block = self.context.blocks.get(self.content, at)?;
-        block.bytes(at, within).map(<[u8]>::to_vec)
+        let last = stream.and_then(|stream| stream.last_block(at));
+        let bytes = |block: &Arc<Block>| block.bytes(at, within).map(<[u8]>::to_vec);
+        last.and_then(bytes)
+            .or_else(|| bytes(&self.context.blocks.get(self.content, at)?))
     }
 }
 

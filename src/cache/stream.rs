@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::block::BLOCK;
+use super::block::{BLOCK, Block};
+use super::buffer::Buffer;
 use super::reader::{FileReader, ReadError};
 use crate::remote::{Download, ErrorKind};
 
@@ -17,9 +18,11 @@ pub(super) struct Stream {
     pub(super) download: Option<Download>,
     /// The block that is being filled: `filled` bytes of `building` are true, beginning at
     /// `building_at` in the file.
-    pub(super) building: Vec<u8>,
+    pub(super) building: Option<Buffer>,
     pub(super) building_at: u64,
     pub(super) filled: usize,
+    /// The block that was last complete: there may be no room for it in the cache.
+    last: Option<(u64, Arc<Block>)>,
     /// Bytes that the present download has delivered.
     pub(super) delivered: u64,
     pub(super) used: Instant,
@@ -29,9 +32,10 @@ impl Stream {
     pub(super) fn new() -> Self {
         Self {
             download: None,
-            building: Vec::new(),
+            building: None,
             building_at: 0,
             filled: 0,
+            last: None,
             delivered: 0,
             used: Instant::now(),
         }
@@ -42,7 +46,7 @@ impl Stream {
         self.download = Some(download);
         self.delivered = 0;
         self.used = Instant::now();
-        (self.building, self.filled) = (Vec::new(), 0);
+        (self.building, self.filled) = (None, 0);
     }
 
     /// Bytes of the block under construction.
@@ -51,7 +55,24 @@ impl Stream {
         if from >= self.filled {
             return None;
         }
-        Some(&self.building[from..self.filled.min(from.saturating_add(length))])
+        let building = self.building.as_ref()?;
+        Some(&building[from..self.filled.min(from.saturating_add(length))])
+    }
+
+    /// The first byte from `at` on that the block under construction does not have.
+    pub(super) fn end_of_known(&self, at: u64) -> u64 {
+        let known = self.bytes(at, usize::MAX).map_or(0, <[u8]>::len);
+        at + known as u64
+    }
+
+    pub(super) fn forget_last(&mut self) {
+        self.last = None;
+    }
+
+    /// The block that was last complete, if it has the byte at `at`.
+    pub(super) fn last_block(&self, at: u64) -> Option<&Arc<Block>> {
+        let (begin, block) = self.last.as_ref()?;
+        (begin / BLOCK == at / BLOCK).then_some(block)
     }
 }
 
@@ -73,13 +94,12 @@ impl FileReader {
         let Some(download) = &mut stream.download else {
             return Ok(());
         };
-        if stream.filled == stream.building.len() {
+        let building = stream.building.get_or_insert_with(|| {
+            (stream.building_at, stream.filled) = (download.position(), 0);
             let room = BLOCK - download.position() % BLOCK;
-            stream.building_at = download.position();
-            stream.building = vec![0; usize::try_from(room).unwrap_or(0)];
-            stream.filled = 0;
-        }
-        match download.read(&mut stream.building[stream.filled..]) {
+            self.context.blocks.buffer(room)
+        });
+        match download.read(&mut building[stream.filled..]) {
             Ok(0) => {
                 let end = download.position();
                 stream.download = None;
@@ -97,7 +117,7 @@ impl FileReader {
                 self.arrived.fetch_add(n as u64, Ordering::Relaxed);
                 stream.delivered += n as u64;
                 stream.used = Instant::now();
-                if stream.filled == stream.building.len() {
+                if stream.filled == building.len() {
                     self.publish(stream);
                 }
                 Ok(())
@@ -146,7 +166,7 @@ impl FileReader {
             return Ok(());
         }
         stream.download = None;
-        (stream.building, stream.filled) = (Vec::new(), 0);
+        (stream.building, stream.filled, stream.last) = (None, 0, None);
         self.is_another();
         Err(ReadError::Changed)
     }
@@ -183,12 +203,13 @@ impl FileReader {
 
     /// Hands the block under construction to the cache.
     pub(super) fn publish(&self, stream: &mut Stream) {
-        let mut data = std::mem::take(&mut stream.building);
-        data.truncate(stream.filled);
-        stream.filled = 0;
-        self.context
-            .blocks
-            .insert(self.content, stream.building_at, data);
+        let Some(mut data) = stream.building.take() else {
+            return;
+        };
+        data.truncate(std::mem::take(&mut stream.filled));
+        let at = stream.building_at;
+        let block = self.context.blocks.insert(self.content, at, data);
+        stream.last = Some((at, block));
     }
 
     pub(super) fn give_up(&self, stream: &mut Stream) -> bool {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use super::send::refuses_the_name;
+use super::send::{PIECE, refuses_the_name};
 use super::writer::{Committed, FileWriter, Stream};
 use super::{ByteRanges, UploadPolicy, WriteError};
 use crate::ftp::RemotePath;
@@ -291,13 +291,15 @@ impl FileWriter {
         range: std::ops::Range<u64>,
     ) -> Result<(), WriteError> {
         let mut at = range.start;
+        let mut buffer = Vec::new();
         while at < range.end {
-            let length = usize::try_from((range.end - at).min(1 << 20)).unwrap_or(0);
+            let length = usize::try_from((range.end - at).min(PIECE)).unwrap_or(0);
             if self.is_doomed() {
                 return Err(WriteError::Doomed);
             }
             let piece = self.state.lock().staging.view(at, length);
-            upload.write(&piece.read()?)?;
+            piece.read_into(&mut buffer)?;
+            upload.write(&buffer)?;
             at += length as u64;
         }
         Ok(())

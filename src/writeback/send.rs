@@ -13,7 +13,7 @@ use crate::ftp::RemotePath;
 use crate::remote::{Download, ErrorKind, RemoteError, Upload, UploadMode, UploadSlot};
 
 /// Bytes that are read from staging and sent at a time.
-const PIECE: u64 = 1 << 20;
+pub(super) const PIECE: u64 = 1 << 20;
 
 /// Bytes that are fetched at a time when only some of them are asked for: what a new download delivers
 /// in its first round trips.
@@ -142,6 +142,7 @@ impl FileWriter {
                 Ok(upload) => Sending {
                     upload,
                     beside: true,
+                    buffer: Vec::new(),
                 },
                 Err(error) if refuses_the_name(&error) && self.may_go_in_place() => {
                     log::info!("{path}: {error}; storing it in place instead of {name}");
@@ -212,6 +213,7 @@ impl FileWriter {
         Ok(Sending {
             upload,
             beside: false,
+            buffer: Vec::new(),
         })
     }
 
@@ -274,7 +276,8 @@ impl FileWriter {
                     .staging
                     .view(start, usize::try_from(end - start).unwrap_or(0))
             };
-            sending.upload.write(&piece.read()?)?;
+            piece.read_into(&mut sending.buffer)?;
+            sending.upload.write(&sending.buffer)?;
             stream.used = Instant::now();
         }
     }

@@ -207,26 +207,39 @@ impl StagedBytes {
     /// # Errors
     /// The local disk fails.
     pub fn read(self) -> io::Result<Vec<u8>> {
-        match self {
-            Self::Memory(bytes) => Ok(bytes),
+        let mut bytes = Vec::new();
+        self.read_into(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// As [`StagedBytes::read`], in memory that is used again.
+    ///
+    /// # Errors
+    /// The local disk fails.
+    pub fn read_into(self, bytes: &mut Vec<u8>) -> io::Result<()> {
+        let (file, offset, length) = match self {
+            Self::Memory(copy) => {
+                *bytes = copy;
+                return Ok(());
+            }
             Self::Disk {
                 file,
                 offset,
                 length,
-            } => {
-                let mut bytes = vec![0; length];
-                let mut filled = 0;
-                while filled < length {
-                    match file.read_at(&mut bytes[filled..], offset + filled as u64) {
-                        Ok(0) => break,
-                        Ok(n) => filled += n,
-                        Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                        Err(e) => return Err(e),
-                    }
-                }
-                Ok(bytes)
+            } => (file, offset, length),
+        };
+        bytes.resize(length, 0);
+        let mut filled = 0;
+        while filled < length {
+            match file.read_at(&mut bytes[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(n) => filled += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
             }
         }
+        bytes[filled..].fill(0);
+        Ok(())
     }
 }
 

@@ -133,6 +133,8 @@ pub(super) struct Sending {
     pub(super) upload: Upload,
     /// Under a temporary name, to be renamed.
     pub(super) beside: bool,
+    /// For the piece that is sent; used again for the next.
+    pub(super) buffer: Vec<u8>,
 }
 
 impl FileWriter {

@@ -89,6 +89,8 @@ impl Case {
 
 /// A mount that believes nothing for longer than an instant.
 pub(crate) const NO_CACHE: &[&str] = &["cache_timeout=0"];
+/// A mount that keeps no content of files beyond what is being read.
+pub(crate) const NO_BLOCKS: &[&str] = &["cache_size=0"];
 /// A mount with one connection.
 pub(crate) const ONE_CONNECTION: &[&str] = &["max_conns=1"];
 /// A mount that writes every file under a temporary name.

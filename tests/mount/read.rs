@@ -9,7 +9,7 @@ use std::thread;
 use nix::errno::Errno;
 use tempfile::tempdir;
 
-use crate::case::{NO_CACHE, ONE_CONNECTION};
+use crate::case::{NO_BLOCKS, NO_CACHE, ONE_CONNECTION};
 use crate::check::{OrFail, fails, holds, same_bytes};
 use crate::files::{Dice, bytes, get, has, put};
 use crate::place::Place;
@@ -25,11 +25,11 @@ cases! {
     cat_gives_the_bytes_of_every_size.seeded(seed_sizes).smoke().also(&[ONE_CONNECTION]),
     cp_takes_a_tree_out.seeded(seed_tree).smoke(),
     head_tail_and_dd_read_their_part.seeded(seed_big).smoke(),
-    reads_anywhere.seeded(seed_big).smoke().also(&[ONE_CONNECTION]),
+    reads_anywhere.seeded(seed_big).smoke().also(&[ONE_CONNECTION, NO_BLOCKS]),
     reads_at_the_end_are_short_or_empty.seeded(seed_sizes).smoke(),
     seeks_backwards_in_strides.seeded(seed_big),
     two_places_of_a_file_are_read_in_turn.seeded(seed_big),
-    several_readers_of_one_file.seeded(seed_big).smoke().also(&[ONE_CONNECTION]),
+    several_readers_of_one_file.seeded(seed_big).smoke().also(&[ONE_CONNECTION, NO_BLOCKS]),
     many_open_files_read_in_turn.seeded(seed_many).also(&[ONE_CONNECTION]),
     mmap_reads.seeded(seed_big).smoke(),
     programs_run_from_the_mount.seeded(seed_programs).smoke(),
