@@ -72,6 +72,8 @@ fn each_server_is_what_it_is() {
             assert_eq!(active.value("data"), "active, EPRT", "{brand}");
         }
         assert!(said.value("folder").ends_with(", 2 entries"), "{brand}");
+        let connections = "6 at a time: as many as max_conns allows";
+        assert_eq!(said.value("connections"), connections, "{brand}");
         assert!(!said.value("features").is_empty(), "{brand}");
         assert!(!said.text.contains(server.password()), "{brand}");
         assert_eq!(fs::read_dir(&server.root).unwrap().count(), 2, "{brand}");
@@ -96,6 +98,14 @@ fn encryption_is_shown_with_the_certificate() {
         "{}",
         said.text
     );
+}
+
+#[test]
+fn what_the_server_allows_is_counted() {
+    let server = Server::start_with(Brand::PureFtpd, &[("FTPFS_MAX_CLIENTS", "3")]);
+    let said = check(&server.url, &[]);
+    let connections = "3 at a time: the server refuses more";
+    assert_eq!(said.value("connections"), connections, "{}", said.text);
 }
 
 #[test]

@@ -63,6 +63,7 @@ pub(super) fn build(
         directory: folders::state(),
         key: format!("{:016x}", place_id(&identity)),
         url: shown.clone(),
+        options: settings.way_there.clone(),
     };
     let owner = OwnerConfig {
         uid: settings
@@ -87,6 +88,7 @@ pub(super) fn build(
             upload: settings.upload,
             writeback: settings.writeback.then_some(settings.writeback_limit),
             strict: settings.strict,
+            follow_symlinks: settings.follow_symlinks,
             read_only: settings.read_only,
             mount_id: mount_id(&identity),
         },
@@ -97,7 +99,7 @@ pub(super) fn build(
             obeys_pasv: settings.obeys_pasv,
             user: login.user,
             password: login.password,
-            account: settings.account,
+            account: login.account,
             security,
             utf8: !settings.codepage.is_foreign(),
             family: settings.family,
@@ -197,6 +199,7 @@ mod tests {
         let login = Login {
             user: user.into(),
             password: Secret::new("pw"),
+            account: None,
             anonymous,
         };
         shown_source(&Source::parse(url.as_bytes()).unwrap(), &login)

@@ -32,6 +32,8 @@ const LONGEST_NETRC: u64 = 1 << 20;
 pub(super) struct Login {
     pub(super) user: Vec<u8>,
     pub(super) password: Secret,
+    /// For ACCT.
+    pub(super) account: Option<Secret>,
     /// Nobody named a user: the password is no secret.
     pub(super) anonymous: bool,
 }
@@ -60,7 +62,7 @@ pub(super) fn find(mut named: Named, settings: &Settings) -> Result<Login, Failu
         None => from_file_or_stdin(settings)?,
         given => given,
     };
-    let login = match (named.user.clone(), given) {
+    let mut login = match (named.user.clone(), given) {
         (Some(user), Some(password)) => login(user, password),
         (None, Some(password)) => {
             let entry = from_netrc(&named, settings)?.and_then(|entry| entry.user);
@@ -81,9 +83,17 @@ pub(super) fn find(mut named: Named, settings: &Settings) -> Result<Login, Failu
         }
         (None, None) => nobody_named(&named, settings)?,
     };
+    login.account = settings.account.clone().or_else(|| {
+        // Who has told the password in another way need not have a good netrc.
+        let entry = from_netrc(&named, settings).ok().flatten();
+        let fits = |entry: &netrc::Login| entry.user.as_ref().is_none_or(|u| *u == login.user);
+        entry.filter(fits)?.account.map(Secret::new)
+    });
+    let account = login.account.as_ref().map_or(&[][..], Secret::expose);
     for (what, bytes) in [
         ("user", &login.user[..]),
         ("password", login.password.expose()),
+        ("account", account),
     ] {
         if bytes.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
             return Err(Failure::usage(format!(
@@ -102,6 +112,7 @@ fn login(user: Vec<u8>, password: Vec<u8>) -> Login {
     Login {
         user,
         password: Secret::new(password),
+        account: None,
         anonymous,
     }
 }
@@ -267,7 +278,8 @@ fn from_netrc(named: &Named, settings: &Settings) -> Result<Option<netrc::Login>
         .map_err(|e| unreadable(&path, &e))?;
     let entry = netrc::find(&text, &named.host, named.user.as_deref());
     let secret = entry.as_ref().is_some_and(|entry| {
-        entry.password.is_some() && entry.user.as_deref() != Some(b"anonymous")
+        let known = entry.user.as_deref() == Some(b"anonymous");
+        entry.account.is_some() || entry.password.is_some() && !known
     });
     if secret && readable_by_others {
         return Err(Failure::usage(format!(

@@ -5,6 +5,7 @@
 pub(super) struct Login {
     pub(super) user: Option<Vec<u8>>,
     pub(super) password: Option<Vec<u8>>,
+    pub(super) account: Option<Vec<u8>>,
 }
 
 /// The first entry for `host`, or the `default` one. With `user`, entries of other users are passed
@@ -30,7 +31,7 @@ pub(super) fn find(file: &[u8], host: &str, user: Option<&[u8]>) -> Option<Login
             }
             b"login" => login.user = tokens.next(),
             b"password" => login.password = tokens.next(),
-            b"account" => drop(tokens.next()),
+            b"account" => login.account = tokens.next(),
             b"macdef" => tokens.skip_macro(),
             [b'#', ..] => tokens.skip_line(),
             _ => {}
@@ -142,6 +143,11 @@ machine never login x password y
             some(Some("anonymous"), Some("me@example.com"))
         );
         assert_eq!(found("never", Some("x")), some(Some("x"), Some("y")));
+        let account = find(b"machine a login b account c-1 password d", "a", None);
+        assert_eq!(
+            account.and_then(|l| l.account).as_deref(),
+            Some(&b"c-1"[..])
+        );
         assert_eq!(find(b"machine a login b", "c", None), None);
         assert_eq!(find(b"", "c", None), None);
     }
@@ -160,7 +166,8 @@ machine never login x password y
             ),
             Some(Login {
                 user: Some(b"b".to_vec()),
-                password: Some(b"2".to_vec())
+                password: Some(b"2".to_vec()),
+                account: None,
             })
         );
         assert_eq!(found("elsewhere", Some("me")), None);

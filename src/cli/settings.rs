@@ -70,6 +70,7 @@ pub(super) struct Settings {
     pub(super) writeback: bool,
     pub(super) writeback_limit: u64,
     pub(super) strict: bool,
+    pub(super) follow_symlinks: bool,
     pub(super) uid: Option<u32>,
     pub(super) gid: Option<u32>,
     pub(super) umask: u16,
@@ -80,6 +81,8 @@ pub(super) struct Settings {
     pub(super) verbose: bool,
     pub(super) quiet: bool,
     pub(super) log_file: Option<PathBuf>,
+    /// What was typed of how to reach the server, without secrets: for a command that reaches it again.
+    pub(super) way_there: Vec<String>,
     /// Words passed on to the kernel (nosuid, …), each once.
     pub(super) kernel_flags: Vec<String>,
 }
@@ -110,7 +113,42 @@ impl Settings {
                 ));
             }
         };
-        (spec.set)(self, Value(value)).map_err(|e| format!("option {name}: {e}"))
+        (spec.set)(self, Value(value)).map_err(|e| format!("option {name}: {e}"))?;
+        self.remember(spec, value);
+        Ok(())
+    }
+
+    fn remember(&mut self, spec: &table::Spec, value: &[u8]) {
+        const PATHS: [&str; 5] = ["cacert", "cert", "key", "passfile", "netrc"];
+        const OTHERS: [&str; 11] = [
+            "tls",
+            "cert_sha256",
+            "no_verify_peer",
+            "ipv4",
+            "ipv6",
+            "pasv_ip",
+            "active",
+            "ftp_port",
+            "port_range",
+            "proxy",
+            "codepage",
+        ];
+        let Ok(mut text) = std::str::from_utf8(value).map(str::to_owned) else {
+            return;
+        };
+        let is_path = PATHS.contains(&spec.name);
+        // A proxy's password is not repeated.
+        let is_telling = is_path || OTHERS.contains(&spec.name) && !text.contains('@');
+        if !is_telling || text == spec.default {
+            return;
+        }
+        if is_path && let Ok(path) = std::path::absolute(&text) {
+            text = path.to_string_lossy().into_owned();
+        }
+        self.way_there.push(format!("--{}", spec.name));
+        if !spec.is_switch() {
+            self.way_there.push(text);
+        }
     }
 
     /// Applies an `-o` list.

@@ -133,14 +133,19 @@ impl FtpFs {
         let path = self.path(parent)?.join(name)?;
         let ino = self.inodes.lock().find(parent, name);
         let open = ino.is_some_and(|ino| self.open_file(ino).is_some());
-        if open || self.kind_at(&path)? != EntryKind::Directory {
+        let entry = match open {
+            true => None,
+            false => Some(self.entry_at(&path)?),
+        };
+        let Some(entry) = entry.filter(|entry| entry.kind == EntryKind::Directory) else {
             return Err(FsError::Errno(libc::ENOTDIR));
-        }
+        };
         // What is still to be stored there may not be on the server, which would take the directory away.
         if self.writers_below(&path).iter().any(|w| w.is_dirty()) {
             return Err(FsError::Errno(libc::ENOTEMPTY));
         }
         let removed = match self.remote.remove_directory(&path) {
+            Err(_) if entry.is_followed_link() => self.remote.remove_file(&path),
             Err(error) if self.is_link_shown_as_directory(&error, &path) => {
                 self.remote.remove_file(&path)
             }
@@ -193,10 +198,12 @@ impl FtpFs {
 
     /// File or directory, by a listing that is believed.
     fn kind_at(&self, path: &RemotePath) -> Result<EntryKind, FsError> {
+        self.entry_at(path).map(|entry| entry.kind)
+    }
+
+    fn entry_at(&self, path: &RemotePath) -> Result<Entry, FsError> {
         let entry = self.find(path, self.config.cache_timeout)?;
-        entry
-            .map(|entry| entry.kind)
-            .ok_or(FsError::Errno(libc::ENOENT))
+        entry.ok_or(FsError::Errno(libc::ENOENT))
     }
 
     /// Something was made: remember it, give it a number, and count the kernel's reference.

@@ -45,6 +45,8 @@ pub struct FsConfig {
     pub writeback: Option<u64>,
     /// chmod, chown and utimes that the server cannot do are errors instead of a log line.
     pub strict: bool,
+    /// Links are shown as what they lead to on the server.
+    pub follow_symlinks: bool,
     /// Nothing may be changed (EROFS).
     pub read_only: bool,
     /// Distinguishes the temporary names of this mount: 8 hex digits.

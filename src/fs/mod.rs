@@ -143,6 +143,9 @@ impl FtpFs {
             Arc::clone(&workers),
             config.cache_timeout,
         );
+        if config.follow_symlinks {
+            remote.follow_links();
+        }
         let fs = Arc::new(Self {
             small_files,
             listings: ListingCache::new(

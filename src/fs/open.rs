@@ -245,6 +245,9 @@ impl FtpFs {
         self.supersede(path);
         let context = Arc::clone(&self.writing);
         let writer = FileWriter::edit(context, path.clone(), base, None, found.entry.mode)?;
+        if found.entry.is_followed_link() {
+            writer.goes_through_link();
+        }
         writer.truncate(0)?;
         if self.writes_back() {
             writer.begin_later(false);

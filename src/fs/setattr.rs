@@ -261,6 +261,9 @@ impl FtpFs {
         let context = Arc::clone(&self.writing);
         let (seen, mode) = (state.seen, state.entry.mode);
         let writer = FileWriter::edit(context, path.clone(), version, seen, mode)?;
+        if state.entry.is_followed_link() {
+            writer.goes_through_link();
+        }
         state.writer = Some(Arc::clone(&writer));
         state.epoch += 1;
         let reader = state.reader.take();

@@ -45,7 +45,14 @@ fn text_of(config: &MountConfig, folder: &str, found: &Findings) -> String {
         );
     }
     line("encryption", &encryption(config, found));
-    line("folder", &format!("{folder}, {} entries", found.entries));
+    let lines = match found.unparsed {
+        0 => String::new(),
+        count => format!("; {count} lines could not be read, see the log"),
+    };
+    line(
+        "folder",
+        &format!("{folder}, {} entries{lines}", found.entries),
+    );
     line("listing", &listing(found));
     if let Some(seconds) = found.clock {
         line("its clock", &format!("{seconds:+} s from UTC in listings"));
@@ -63,6 +70,14 @@ fn text_of(config: &MountConfig, folder: &str, found: &Findings) -> String {
     );
     let mode = if found.active { "active" } else { "passive" };
     line("data", &format!("{mode}, {}", found.data));
+    let more = match found.is_full {
+        true => "the server refuses more",
+        false => "as many as max_conns allows",
+    };
+    line(
+        "connections",
+        &format!("{} at a time: {more}", found.connections),
+    );
     let free = match found.free {
         Some(bytes) => format!("{bytes} bytes"),
         None => "not told".to_owned(),

@@ -16,7 +16,7 @@ pub use recover::{list_kept, recover};
 
 use crate::fs::{FsConfig, FtpFs};
 use crate::ftp::listing::ListingZone;
-use crate::ftp::{LoginConfig, RemotePath, printable};
+use crate::ftp::{LoginConfig, RemotePath, Security, printable};
 use crate::fuse::{self, SessionConfig};
 use crate::pool::PoolConfig;
 use crate::remote::{ErrorKind, Remote, RemoteError};
@@ -309,6 +309,16 @@ fn login_failure(login: &LoginConfig, error: &RemoteError) -> Failure {
                 None => format!("{error} (check the address, and whether the server is running)"),
             },
         ),
+        _ if error.lost_verb() == Some("AUTH")
+            && matches!(login.security, Security::Offered(_)) =>
+        {
+            Failure::new(
+                Status::Network,
+                format!(
+                    "{server} does not take the question for encryption: {error} (tls=off does not ask)"
+                ),
+            )
+        }
         _ => Failure::new(Status::Network, format!("{server}: {error}")),
     }
 }

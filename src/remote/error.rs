@@ -123,6 +123,17 @@ impl RemoteError {
         }
     }
 
+    /// The command under which the control connection ended.
+    pub fn lost_verb(&self) -> Option<&'static str> {
+        match &*self.cause {
+            Cause::Wire(e) | Cause::Pool(PoolError::Login(e)) => match e {
+                FtpError::Disconnected { verb, .. } | FtpError::Farewell { verb, .. } => Some(verb),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// Something that we found out ourselves.
     pub(super) fn found(kind: ErrorKind, what: impl Into<String>) -> Self {
         Self {

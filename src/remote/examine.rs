@@ -1,13 +1,14 @@
 //! What is to be said of a server: what it tells of itself, and what asking has shown. Nothing is changed on it.
 
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::profile::{Ability, Zone};
 use super::{Remote, RemoteError};
 use crate::ftp::listing::{Entry, EntryKind, Precision};
 use crate::ftp::{ListCommand, RemotePath};
 use crate::net::Established;
+use crate::pool::Need;
 
 /// For people.
 #[derive(Debug, Clone)]
@@ -32,6 +33,12 @@ pub struct Findings {
     pub listing: ListCommand,
     /// Entries of the folder.
     pub entries: usize,
+    /// Lines of its listing that could not be understood.
+    pub unparsed: usize,
+    /// How many connections the server takes at a time, up to as many as may be opened.
+    pub connections: usize,
+    /// It has refused a further one.
+    pub is_full: bool,
     /// How exactly the listing of the folder tells the times of files; `None` if there are none.
     pub precision: Option<Precision>,
     /// Whether SIZE and MDTM are answered for a file of the folder; `None` if there is none.
@@ -41,6 +48,9 @@ pub struct Findings {
     /// Bytes.
     pub free: Option<u64>,
 }
+
+/// A server that does not answer a further login for so long is taken to allow no more.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Remote {
     /// Asks the server what it is and can, and lists `dir`.
@@ -66,6 +76,7 @@ impl Remote {
             None => None,
         };
         let free = self.available_space(dir);
+        let (connections, is_full) = self.most_connections();
         self.repeat("NOOP", |lease, _| {
             let mlsd = self.lists_by_mlsd(&lease);
             Ok(Findings {
@@ -82,6 +93,9 @@ impl Remote {
                     false => self.profile.list_command().0,
                 },
                 entries: listing.entries.len(),
+                unparsed: listing.unparsed,
+                connections,
+                is_full,
                 precision,
                 version,
                 clock: match (self.zone.get(), self.profile.zone()) {
@@ -92,5 +106,22 @@ impl Remote {
                 free,
             })
         })
+    }
+
+    /// Opens connections until the server refuses one, or no more may be opened; all are kept meanwhile.
+    fn most_connections(&self) -> (usize, bool) {
+        let mut held = Vec::new();
+        let allowed = || self.connections().allowed;
+        let before = allowed();
+        while held.len() < allowed() {
+            match self.lease(Need::Command, Instant::now() + PATIENCE) {
+                Ok(lease) => held.push(lease),
+                Err(error) => {
+                    log::debug!("no further connection: {error}");
+                    return (held.len(), true);
+                }
+            }
+        }
+        (held.len(), allowed() < before)
     }
 }

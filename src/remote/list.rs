@@ -24,12 +24,15 @@ const LATE_REFUSALS: u32 = 4;
 pub struct Listing {
     /// In the order of the server, each name once; some with exact times where the listing alone tells none.
     pub entries: Vec<Entry>,
+    /// Lines that could not be understood, and were left out.
+    pub unparsed: usize,
     /// When the server was asked.
     pub fetched: SystemTime,
 }
 
 impl Remote {
-    /// The entries of `dir`, by MLSD, else `LIST -a`, else LIST (learned once).
+    /// The entries of `dir`, by MLSD, else `LIST -a`, else LIST (learned once); with [`Remote::follow_links`]
+    /// links as what they lead to.
     /// A listing that was cut is an error. Names of our own temporary files are included.
     ///
     /// # Errors
@@ -49,8 +52,15 @@ impl Remote {
             }
             log::warn!("{dir}: {unparsed} lines of the listing cannot be read");
         }
-        let entries = first_of_each_name(dir, parsed.entries);
-        Ok(Listing { entries, fetched })
+        let mut entries = first_of_each_name(dir, parsed.entries);
+        if self.has_links_to_follow(&entries) {
+            entries = self.followed(dir, entries)?;
+        }
+        Ok(Listing {
+            entries,
+            unparsed,
+            fetched,
+        })
     }
 
     /// One entry, from the listing of its directory, and now.

@@ -13,6 +13,7 @@ mod streams;
 mod temporary;
 mod list;
 mod walk;
+mod follow;
 mod received;
 mod zone;
 mod attributes;
@@ -80,6 +81,8 @@ pub struct Remote {
     home: OnceLock<RemotePath>,
     /// That of LIST, if somebody has told; else it is found out.
     zone: OnceLock<ListingZone>,
+    /// Links are shown as what they lead to.
+    follows: AtomicBool,
     connect_timeout: Duration,
     timeout: Duration,
     hard: bool,
@@ -121,6 +124,7 @@ impl Remote {
             profile: ServerProfile::default(),
             home: OnceLock::new(),
             zone: OnceLock::new(),
+            follows: AtomicBool::new(false),
             progress: AtomicU64::new(0),
             awaiting_final: AtomicUsize::new(0),
             uploads: AtomicUsize::new(0),

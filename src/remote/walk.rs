@@ -168,12 +168,17 @@ impl Remote {
             } else {
                 self.parse_list(lease, dir, &bytes)
             };
-            found.push(believed(dir, parsed, by_facts));
+            let believed = believed(dir, parsed, by_facts);
+            found.push(believed.filter(|entries| !self.has_links_to_follow(entries)));
         }
         if by_facts {
             add_facts(lease, base, dirs, &mut found)?;
         }
-        let listing = |entries| Listing { entries, fetched };
+        let listing = |entries| Listing {
+            entries,
+            unparsed: 0,
+            fetched,
+        };
         Ok(found.into_iter().map(|e| e.map(listing)).collect())
     }
 }

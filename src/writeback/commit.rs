@@ -195,7 +195,7 @@ impl FileWriter {
         }
         let way = match state.way() {
             Way::Append | Way::Patch
-                if self.context.policy == UploadPolicy::Atomic || state.is_read_only() =>
+                if self.policy(&state) == UploadPolicy::Atomic || state.is_read_only() =>
             {
                 Way::Whole
             }

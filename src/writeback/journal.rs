@@ -30,7 +30,8 @@ const PIECE: usize = 1 << 20;
 #[derive(Debug)]
 pub struct Journal {
     place: Option<Place>,
-    url: String,
+    /// The arguments of `ftpfs --recover`.
+    arguments: Vec<String>,
     /// Tells the files of this process from those of others.
     process: String,
     next: AtomicU64,
@@ -63,7 +64,7 @@ impl Journal {
     pub fn none() -> Arc<Self> {
         Arc::new(Self {
             place: None,
-            url: String::new(),
+            arguments: Vec::new(),
             process: String::new(),
             next: AtomicU64::new(0),
             own: Mutex::default(),
@@ -82,7 +83,7 @@ impl Journal {
         let names = NamesInUse::new(place.directory.join(format!("{process}.names")));
         Ok(Self {
             place: Some(place),
-            url: config.url.clone(),
+            arguments: [&config.options[..], std::slice::from_ref(&config.url)].concat(),
             process,
             next: AtomicU64::new(1),
             own: Mutex::default(),
@@ -109,7 +110,9 @@ impl Journal {
 
     /// What brings to the server what is kept, for a shell.
     pub fn command(&self) -> String {
-        format!("ftpfs --recover {}", quoted(&self.url))
+        let words = self.arguments.iter().map(|word| quoted(word));
+        let arguments: Vec<_> = words.collect();
+        format!("ftpfs --recover {}", arguments.join(" "))
     }
 
     /// Ends it: what nobody needs any more is removed.

@@ -187,6 +187,7 @@ mod tests {
                 size: base,
                 modified: None,
             }),
+            is_link: false,
             exists: true,
             base_valid: base,
             touched: true,

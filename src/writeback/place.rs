@@ -32,6 +32,8 @@ pub struct JournalConfig {
     pub key: String,
     /// The place for people, without a password; `ftpfs --recover` takes it.
     pub url: String,
+    /// The words that `ftpfs --recover` needs beside it.
+    pub options: Vec<String>,
 }
 
 /// Why there is no journal.
@@ -327,6 +329,7 @@ mod tests {
             directory: directory.join("ftpfs"),
             key: "0123".into(),
             url: "ftp://h/d".into(),
+            options: Vec::new(),
         }
     }
 

@@ -233,8 +233,17 @@ impl FileWriter {
         lifted
     }
 
+    /// How the content may be stored.
+    pub(super) fn policy(&self, state: &State) -> UploadPolicy {
+        if state.is_link {
+            UploadPolicy::InPlace
+        } else {
+            self.context.policy
+        }
+    }
+
     fn goes_beside(&self, state: &State) -> bool {
-        match self.context.policy {
+        match self.policy(state) {
             UploadPolicy::Auto => state.base.is_some(),
             UploadPolicy::Atomic => true,
             UploadPolicy::InPlace => false,
@@ -244,7 +253,7 @@ impl FileWriter {
     /// Only when nothing of the old content is needed any more can it be overwritten.
     pub(super) fn may_go_in_place(&self) -> bool {
         let state = self.state.lock();
-        self.context.policy == UploadPolicy::Auto && state.missing(0..state.size).is_empty()
+        self.policy(&state) == UploadPolicy::Auto && state.missing(0..state.size).is_empty()
     }
 
     /// Sends piece after piece from the front as long as `more` says so.

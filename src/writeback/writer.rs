@@ -77,6 +77,8 @@ pub(super) struct State {
     pub(super) base: Option<FileVersion>,
     /// When the server last said that `base` is there.
     pub(super) seen_there: Option<Instant>,
+    /// The name is a link that the server follows: another file put in its place would end that.
+    pub(super) is_link: bool,
     /// A file is there under `path`, whether or not its content counts: its mode is its own.
     pub(super) exists: bool,
     /// Bytes in front of this are those of `base` where they are not staged.
@@ -154,6 +156,7 @@ impl FileWriter {
             resized: false,
             size,
             base,
+            is_link: false,
             exists: base.is_some(),
             base_valid: size,
             touched: false,
@@ -226,6 +229,11 @@ impl FileWriter {
         let writer = Self::with(context, path, Some(base), mode)?;
         writer.state.lock().seen_there = seen;
         Ok(writer)
+    }
+
+    /// The name is a link that the server follows: what is stored goes through it, in place.
+    pub fn goes_through_link(&self) {
+        self.state.lock().is_link = true;
     }
 
     /// Bytes of the file as it is now.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use crate::operation::{Operation, Seen, seed};
-use crate::support::faulty::Proxy;
+use crate::support::faulty::{Encryption, Proxy};
 use crate::support::mounted::Mounted;
 use crate::support::poll;
 use crate::support::server::Server;
@@ -70,7 +70,9 @@ impl Ground {
         give_to_owner_of(&server.root, &there);
         let proxy = match line {
             Line::Clear => Proxy::start(server.port()),
-            Line::Tls => Proxy::start_encrypted(server.port()),
+            Line::Tls => Proxy::start_encrypted(server.port(), Encryption::Explicit),
+            Line::Tls12 => Proxy::start_encrypted(server.port(), Encryption::Tls12),
+            Line::Implicit => Proxy::start_encrypted(server.port(), Encryption::Implicit),
         };
         let pin = proxy.pin();
         let url = proxy.url(&server.url_of(name));
@@ -125,7 +127,10 @@ impl Ground {
     /// What a mount says to those who have something to recover, as far as the host.
     pub(crate) fn recovery(&self) -> String {
         let (scheme, _) = self.url.split_once("//").unwrap();
-        format!("ftpfs --recover {scheme}//")
+        let pin = self
+            .pin()
+            .map(|pin| format!("--{} ", pin.replacen('=', " ", 1)));
+        format!("ftpfs --recover {}{scheme}//", pin.unwrap_or_default())
     }
 
     pub(crate) fn mounted(&self) -> &Mounted {

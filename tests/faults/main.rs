@@ -31,6 +31,7 @@ use std::sync::{Arc, OnceLock};
 use libtest_mimic::Arguments;
 
 use cell::Ground;
+use operation::Operation;
 use support::server::{Brand, Server};
 use table::Fault;
 
@@ -43,6 +44,10 @@ enum Line {
     Clear,
     /// AUTH TLS, as a server that insists on it.
     Tls,
+    /// The same, with TLS 1.2 alone.
+    Tls12,
+    /// TLS from the first byte on.
+    Implicit,
 }
 
 /// The server of all tests, started by the first that wants it. Each works in a folder of its own.
@@ -64,10 +69,13 @@ impl Site {
 
     /// What belongs to the line: `tls::table`, and in names of folders `tls-table`.
     fn name(&self, between: &str, rest: &str) -> String {
-        match self.line {
-            Line::Clear => rest.to_owned(),
-            Line::Tls => format!("tls{between}{rest}"),
-        }
+        let line = match self.line {
+            Line::Clear => return rest.to_owned(),
+            Line::Tls => "tls",
+            Line::Tls12 => "tls12",
+            Line::Implicit => "implicit",
+        };
+        format!("{line}{between}{rest}")
     }
 
     /// A place for a test, behind a proxy.
@@ -86,10 +94,11 @@ fn main() -> ExitCode {
         line: Line::Clear,
         server: Arc::default(),
     };
-    let tls = Site {
-        line: Line::Tls,
+    let on = |line| Site {
+        line,
         ..clear.clone()
     };
+    let tls = on(Line::Tls);
     let mut trials = proxy::trials(&clear);
     trials.extend(encrypted::trials(&tls));
     trials.push(table::page());
@@ -105,6 +114,17 @@ fn main() -> ExitCode {
         } else {
             trials.extend(table::trials(site, Fault::is_shown_by));
         }
+    }
+    for line in [Line::Tls12, Line::Implicit] {
+        let wanted: fn(&Fault, Operation) -> bool = match all {
+            true => |fault, operation| !fault.is_about_tls && fault.is_shown_by(operation),
+            false => |fault, operation| {
+                operation == Operation::CatLarge
+                    && !fault.is_about_tls
+                    && fault.is_shown_by(operation)
+            },
+        };
+        trials.extend(table::trials(&on(line), wanted));
     }
     libtest_mimic::run(&arguments, trials).exit_code()
 }

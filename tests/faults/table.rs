@@ -38,7 +38,7 @@ pub(crate) struct Fault {
     /// The user has to say that the password is right (SIGHUP).
     pub(crate) needs_forgiveness: bool,
     /// It is about TLS: in clear it has no meaning, or another one.
-    is_about_tls: bool,
+    pub(crate) is_about_tls: bool,
     cells: &'static [(&'static [Operation], Expect)],
 }
 

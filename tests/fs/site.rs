@@ -213,6 +213,7 @@ fn mounted(
         upload: options.policy,
         writeback: None,
         strict: false,
+        follow_symlinks: false,
         read_only: options.read_only,
         mount_id: std::process::id() << 8 | MOUNTS.fetch_add(1, Ordering::Relaxed) & 0xff,
     };

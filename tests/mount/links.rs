@@ -9,9 +9,10 @@ use nix::errno::Errno;
 
 use crate::check::{OrFail, difference, fails, fails_one_of, holds, names};
 use crate::facts::Links;
-use crate::files::{absent, bytes, has, put};
+use crate::files::{absent, append, bytes, has, put};
 use crate::place::Place;
 use crate::shell::sh;
+use crate::support::server::Brand;
 use crate::tree::same_trees;
 
 cases! {
@@ -22,6 +23,7 @@ cases! {
     dots_behind_a_link_lead_to_no_other_file.seeded(seed_dots).smoke().mounts_only().uncompared(),
     removing_a_link_keeps_its_target.seeded(seed_good).smoke(),
     making_links.smoke().uncompared(),
+    followed_links_are_what_they_lead_to.seeded(seed_followed).smoke().mounts_only().uncompared(),
     a_circle_of_links_ends.seeded(seed_circle).smoke().uncompared(),
 }
 
@@ -329,6 +331,80 @@ fn making_links(place: &Place) {
         fails_one_of("link", hard, &none);
         absent(&place.there.join("hard"));
     }
+}
+
+fn seed_followed(dir: &Path) {
+    fs::create_dir_all(dir.join("folder/below")).or_fail("mkdir");
+    fs::create_dir_all(dir.join("other/way")).or_fail("mkdir");
+    put(&dir.join("file"), &bytes(1, 70_000));
+    put(&dir.join("folder/inner"), b"inner");
+    put(&dir.join("folder/below/deep"), b"deep");
+    link("file", &dir.join("to-file"));
+    link("folder", &dir.join("to-folder"));
+    link("folder/below", &dir.join("to-spare"));
+    link("nothing", &dir.join("to-nothing"));
+    link("..", &dir.join("folder/below/up"));
+    link("../../other", &dir.join("folder/below/across"));
+    link("../../folder", &dir.join("other/way/back"));
+}
+
+/// `follow_symlinks`: for programs it is as if there were no links, but on the server they stay.
+fn followed_links_are_what_they_lead_to(place: &Place) {
+    if !matches!(place.facts.links, Links::Shown | Links::OnlyGood) {
+        // The server follows them itself, or shows none.
+        return;
+    }
+    let look = place.mount(&["follow_symlinks"]);
+    let (here, there) = (&look.here, &place.there);
+    let kind = |name: &str| fs::symlink_metadata(here.join(name)).map(|found| found.file_type());
+    assert!(kind("to-file").or_fail("stat").is_file());
+    let size = fs::symlink_metadata(here.join("to-file"))
+        .or_fail("stat")
+        .len();
+    assert_eq!(size, 70_000, "its size is that of the file");
+    has(&here.join("to-file"), &bytes(1, 70_000));
+    assert!(kind("to-folder").or_fail("stat").is_dir());
+    has(&here.join("to-folder/inner"), b"inner");
+    has(&here.join("to-folder/below/across/way/../../deep"), b"deep");
+    assert!(kind("to-nothing").is_ok_and(|kind| kind.is_symlink()) || kind("to-nothing").is_err());
+    // Whoever walks the tree comes to an end, although links lead round in circles.
+    let found = sh(here, "find . -type f | wc -l");
+    assert!(
+        found.trim().parse::<u32>().or_fail("a count") < 200,
+        "{found}"
+    );
+
+    let mut all = bytes(1, 70_000);
+    if place.facts.brand == Some(Brand::PureFtpd) {
+        // It opens no link for writing.
+        fails("write", fs::write(here.join("to-file"), "x"), Errno::EACCES);
+    } else {
+        put(&here.join("to-file"), &bytes(2, 90_000));
+        has(&there.join("file"), &bytes(2, 90_000));
+        append(&here.join("to-file"), b"more");
+        all = [&bytes(2, 90_000)[..], b"more"].concat();
+    }
+    put(&here.join("to-folder/new"), b"new");
+    has(&there.join("folder/new"), b"new");
+    fs::rename(here.join("to-file"), here.join("renamed")).or_fail("rename");
+    for (link, target) in [("renamed", "file"), ("to-folder", "folder")] {
+        let found = fs::read_link(there.join(link)).or_fail("it is still a link");
+        assert_eq!(found, Path::new(target));
+    }
+    has(&there.join("file"), &all);
+    has(&here.join("renamed"), &all);
+    fs::remove_file(here.join("renamed")).or_fail("rm");
+    absent(&there.join("renamed"));
+    let removed = fs::remove_dir(here.join("to-spare"));
+    if place.facts.removes_links {
+        removed.or_fail("rmdir");
+    }
+    assert_eq!(
+        there.join("to-spare").is_symlink(),
+        !place.facts.removes_links
+    );
+    has(&there.join("file"), &all);
+    has(&there.join("folder/below/deep"), b"deep");
 }
 
 fn a_circle_of_links_ends(place: &Place) {

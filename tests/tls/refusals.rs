@@ -58,3 +58,18 @@ fn who_cannot_encrypt_at_the_moment_gets_no_password_in_clear() {
         assert!(said.contains("AUTH refused: 4"), "{said}");
     }
 }
+
+#[test]
+fn who_hangs_up_at_the_question_can_go_without() {
+    let hangs_up = || {
+        script(|conversation| {
+            conversation.send("220 ready");
+            assert_eq!(conversation.line().as_deref(), Some("AUTH TLS"));
+        })
+    };
+    let server = Scripted::start((0..8).map(|_| hangs_up()).collect());
+    let url = format!("ftp://me:secret@127.0.0.1:{}/", server.port());
+    let refused = Mounted::try_new(&url, &[]).map(drop).unwrap_err();
+    assert_eq!(refused.code, Some(5), "{}", refused.log);
+    assert!(refused.log.contains("tls=off"), "{}", refused.log);
+}

@@ -78,13 +78,19 @@ pub struct Entry {
     pub modified: Option<Modified>,
     /// Permission bits, the low 12; `None` if not told.
     pub mode: Option<u16>,
-    /// Where a symbolic link points, if the listing tells.
+    /// Where a symbolic link points, if the listing tells. A link that is shown as what it leads to has one as well,
+    /// which may be empty.
     pub target: Option<Vec<u8>>,
     /// The `perm` fact of MLSD (RFC 3659 section 7.5.5), lower case; `None` if not told.
     pub perm: Option<String>,
 }
 
 impl Entry {
+    /// Whether it is a link that is shown as what it leads to.
+    pub fn is_followed_link(&self) -> bool {
+        self.target.is_some() && self.kind != EntryKind::Symlink
+    }
+
     /// Whether it is a file whose time is known to the minute at best.
     pub fn lacks_seconds(&self) -> bool {
         let exact = |m: Modified| m.precision >= Precision::Second;

@@ -9,12 +9,12 @@ use std::time::Instant;
 use rustix::event::PollFlags;
 use rustls::ServerConfig;
 
-use super::Shared;
 use super::data::Channel;
 use super::lines::{passive_port, reply_length, split};
 use super::rule::{Action, Rule, moves_data};
 use super::tls;
 use super::wire::{End, How, ROOM, connect};
+use super::{Encryption, Shared};
 
 /// Longer lines and replies are not looked at any more: the connection ends.
 const MAX: usize = 1 << 20;
@@ -88,7 +88,7 @@ impl Conversation {
             client: End::new(client)?,
             server: None,
             address,
-            tls: shared.is_encrypted.then(tls::config),
+            tls: tls::config(shared.encryption),
             commands: Vec::new(),
             replies: Vec::new(),
             asked: VecDeque::new(),
@@ -100,6 +100,11 @@ impl Conversation {
             channel: None,
             former: Vec::new(),
         };
+        if shared.encryption == Encryption::Implicit
+            && let Some(config) = &conversation.tls
+        {
+            conversation.client.start_tls(config, &[])?;
+        }
         conversation.take(Vec::new(), rules, shared);
         Ok(conversation)
     }

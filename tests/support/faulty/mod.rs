@@ -108,9 +108,21 @@ struct State {
     lines: VecDeque<String>,
 }
 
+/// How clients encrypt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encryption {
+    /// Not at all.
+    None,
+    /// After AUTH TLS.
+    Explicit,
+    /// After AUTH TLS, and no later version than TLS 1.2.
+    Tls12,
+    /// From the first byte on.
+    Implicit,
+}
+
 struct Shared {
-    /// Clients are to encrypt.
-    is_encrypted: bool,
+    encryption: Encryption,
     state: Mutex<State>,
     changed: Condvar,
     waker: UnixStream,
@@ -152,17 +164,17 @@ impl Proxy {
     /// In front of the server at `port` of 127.0.0.1, at an address of its own: ports that the connections of one
     /// proxy leave in TIME_WAIT are free for all others.
     pub fn start(port: u16) -> Proxy {
-        Self::start_one(port, false)
+        Self::start_one(port, Encryption::None)
     }
 
     /// As [`Proxy::start`], for clients that encrypt (AUTH TLS, PROT P). As on vsftpd the handshake of a data
     /// connection follows the 1xx, and one that does not go on with a session of its control connection is answered
     /// by 522. [`Proxy::pin`] names the certificate.
-    pub fn start_encrypted(port: u16) -> Proxy {
-        Self::start_one(port, true)
+    pub fn start_encrypted(port: u16, encryption: Encryption) -> Proxy {
+        Self::start_one(port, encryption)
     }
 
-    fn start_one(port: u16, is_encrypted: bool) -> Proxy {
+    fn start_one(port: u16, encryption: Encryption) -> Proxy {
         // Keeps the port ours while the door is closed: nobody else may get it meanwhile.
         let place = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         place.set_reuse_address(true).unwrap();
@@ -174,7 +186,7 @@ impl Proxy {
         waker.set_nonblocking(true).unwrap();
         woken.set_nonblocking(true).unwrap();
         let shared = Arc::new(Shared {
-            is_encrypted,
+            encryption,
             state: Mutex::default(),
             changed: Condvar::new(),
             waker,
@@ -199,7 +211,7 @@ impl Proxy {
 
     /// The option of a mount that believes the certificate, where there is one.
     pub fn pin(&self) -> Option<String> {
-        let encrypted = self.shared.is_encrypted;
+        let encrypted = self.shared.encryption != Encryption::None;
         encrypted.then(|| format!("cert_sha256={}", tls::fingerprint()))
     }
 
@@ -210,10 +222,12 @@ impl Proxy {
             .expect("an address on loopback");
         let path = rest.trim_start_matches(|c: char| c.is_ascii_digit());
         let url = format!("{front}{}{path}", self.address);
-        match self.shared.is_encrypted {
-            true => url.replacen("ftp://", "ftpes://", 1),
-            false => url,
-        }
+        let scheme = match self.shared.encryption {
+            Encryption::None => return url,
+            Encryption::Explicit | Encryption::Tls12 => "ftpes://",
+            Encryption::Implicit => "ftps://",
+        };
+        url.replacen("ftp://", scheme, 1)
     }
 
     /// Begins a rule: always, until lifted, unless the next words limit it.

@@ -7,9 +7,13 @@ use std::sync::{Arc, OnceLock};
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::ServerSessionMemoryCache;
-use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
+use rustls::version::{TLS12, TLS13};
+use rustls::{
+    HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection, SupportedProtocolVersion,
+};
 use sha2::{Digest as _, Sha256};
 
+use super::Encryption;
 use super::rule::{Action, Rule};
 use super::wire::How;
 
@@ -40,12 +44,18 @@ pub(super) fn fingerprint() -> String {
 }
 
 /// For one control connection and its data connections: no session of another one goes on here.
-pub(super) fn config() -> Arc<ServerConfig> {
-    static TEMPLATE: OnceLock<ServerConfig> = OnceLock::new();
-    let template = TEMPLATE.get_or_init(|| {
+pub(super) fn config(encryption: Encryption) -> Option<Arc<ServerConfig>> {
+    static TEMPLATES: [OnceLock<ServerConfig>; 2] = [const { OnceLock::new() }; 2];
+    static BOTH: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
+    let (template, versions) = match encryption {
+        Encryption::None => return None,
+        Encryption::Explicit | Encryption::Implicit => (&TEMPLATES[0], BOTH),
+        Encryption::Tls12 => (&TEMPLATES[1], &BOTH[1..]),
+    };
+    let template = template.get_or_init(|| {
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(identity().key.clone()));
         ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .unwrap()
             .with_no_client_auth()
             .with_single_cert(vec![identity().certificate.clone()], key)
@@ -53,7 +63,7 @@ pub(super) fn config() -> Arc<ServerConfig> {
     });
     let mut config = template.clone();
     config.session_storage = ServerSessionMemoryCache::new(SESSIONS);
-    Arc::new(config)
+    Some(Arc::new(config))
 }
 
 /// The TLS of one connection.
