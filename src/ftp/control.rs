@@ -424,14 +424,14 @@ impl ControlConnection {
         self.number
     }
 
-    /// A reply that nobody asked for is 421 or confusion; either way the session is over.
+    /// A reply that nobody asked for is a farewell or confusion; either way the session is over.
     fn nothing_unasked(&mut self, verb: &'static str) -> Result<(), FtpError> {
         if self.stream.probe() == Probe::Quiet && self.replies.is_empty() {
             return Ok(());
         }
         self.outstanding = 1;
         match self.try_reply(verb)? {
-            Some(reply) => Err(self.fail(FtpError::Farewell { verb, reply })),
+            Some(reply) => Err(self.fail(FtpError::Unasked { verb, reply })),
             None => Err(self.fail(FtpError::Broken { verb })),
         }
     }

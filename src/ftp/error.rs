@@ -36,12 +36,21 @@ pub enum FtpError {
         /// What the system said.
         source: io::Error,
     },
-    /// The server ended the session with 421, asked or unasked.
+    /// The server ended the session: 421, or its last words before it dies.
     #[error("{verb}: the server ended the session: {reply}")]
     Farewell {
         /// What we had asked.
         verb: &'static str,
         /// Its last words.
+        reply: Reply,
+    },
+    /// The server said what nobody had asked, perhaps a reply that came late: which reply is whose is not known
+    /// any more.
+    #[error("{verb}: the server said unasked: {reply}")]
+    Unasked {
+        /// What we were about to ask.
+        verb: &'static str,
+        /// What it said.
         reply: Reply,
     },
     /// The server said no (4xx, 5xx). The session goes on.
@@ -111,7 +120,9 @@ impl FtpError {
     /// The refusal, if the server refused.
     pub fn reply(&self) -> Option<&Reply> {
         match self {
-            Self::Refused { reply, .. } | Self::Farewell { reply, .. } => Some(reply),
+            Self::Refused { reply, .. }
+            | Self::Farewell { reply, .. }
+            | Self::Unasked { reply, .. } => Some(reply),
             _ => None,
         }
     }
@@ -125,7 +136,10 @@ impl FtpError {
     pub fn is_session_lost(&self) -> bool {
         matches!(
             self,
-            Self::Disconnected { .. } | Self::Farewell { .. } | Self::Broken { .. }
+            Self::Disconnected { .. }
+                | Self::Farewell { .. }
+                | Self::Unasked { .. }
+                | Self::Broken { .. }
         )
     }
 

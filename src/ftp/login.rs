@@ -140,9 +140,7 @@ pub(super) fn log_in(config: &LoginConfig, experience: &Experience) -> Result<Lo
 fn is_the_last_word(error: &FtpError) -> bool {
     match error {
         FtpError::Refused { verb, .. } => matches!(*verb, "USER" | "PASS" | "ACCT"),
-        // What was said unasked is taken for a farewell as well, and may be a reply that came late.
-        FtpError::Farewell { reply, .. } => reply.code() == 421,
-        FtpError::Tls { .. } => true,
+        FtpError::Farewell { .. } | FtpError::Tls { .. } => true,
         _ => false,
     }
 }

@@ -107,7 +107,7 @@ impl Session {
             .is_some_and(|tls| tls.version == crate::net::TlsVersion::V13);
         let verb = match &error {
             FtpError::Refused { verb, reply } if matches!(reply.code(), 425 | 522) => *verb,
-            FtpError::Farewell { verb, reply } if reply.code() == 522 => *verb,
+            FtpError::Unasked { verb, reply } if reply.code() == 522 => *verb,
             _ => return error,
         };
         if !speaks_13 || self.experience().is_limited_to_tls12() {

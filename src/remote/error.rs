@@ -182,6 +182,7 @@ pub(super) fn meaning(error: &FtpError) -> ErrorKind {
         }
         FtpError::Disconnected { .. }
         | FtpError::Farewell { .. }
+        | FtpError::Unasked { .. }
         | FtpError::Broken { .. }
         | FtpError::NoDataConnection { .. }
         | FtpError::TransferBroke { .. } => ErrorKind::Disconnected,

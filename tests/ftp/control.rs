@@ -11,7 +11,7 @@ use crate::{config, open, path};
 
 #[test]
 fn an_unasked_reply_ends_an_idle_session() {
-    for (words, farewell) in [("421 Timeout.", true), ("226 Transfer complete.", true)] {
+    for (words, farewell) in [("421 Timeout.", true), ("226 Transfer complete.", false)] {
         let server = Scripted::start(vec![script(move |c| {
             c.greet(&[]);
             c.expect("MKD /a");
