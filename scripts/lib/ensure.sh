@@ -14,6 +14,7 @@ PYOPENSSL_VERSION=26.4.0
 FTP_SRV_VERSION=4.6.3
 FSX_VERSION=0.3.2
 CARGO_FUZZ_VERSION=0.13.2
+CARGO_DEB_VERSION=3.8.0
 export DEBIAN_FRONTEND=noninteractive
 
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
@@ -149,6 +150,16 @@ install_cargo_fuzz() {
 }
 
 ensure_cargo_fuzz() { [ -x "$FTPFS_TOOLS/bin/cargo-fuzz" ] || locked install_cargo_fuzz; }
+
+# A debug build, without the compressors that the system has: seconds instead of minutes.
+install_cargo_deb() {
+  [ -x "$FTPFS_TOOLS/bin/cargo-deb" ] && return 0
+  say "installing cargo-deb $CARGO_DEB_VERSION from crates.io"
+  cargo install -q cargo-deb --version "$CARGO_DEB_VERSION" --locked --debug --no-default-features \
+    --root "$FTPFS_TOOLS" 8>&- || die "cannot install cargo-deb"
+}
+
+ensure_cargo_deb() { [ -x "$FTPFS_TOOLS/bin/cargo-deb" ] || locked install_cargo_deb; }
 
 # A mount by a plain user needs fusermount3 and access to /dev/fuse.
 ensure_fuse() {

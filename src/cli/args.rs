@@ -121,7 +121,8 @@ fn in_order(matches: &ArgMatches) -> Vec<(&str, &OsString)> {
         .collect()
 }
 
-fn command() -> Command {
+/// What clap knows of the command line: the help text, the manual and the completions are made from it.
+pub fn command() -> Command {
     let raw = || ValueParser::os_string();
     let mut command = Command::new("ftpfs")
         .version(env!("CARGO_PKG_VERSION"))

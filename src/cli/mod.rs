@@ -23,6 +23,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub use self::args::command;
 use self::args::{Parsed, Typed};
 use self::argv::Spot;
 use self::credentials::Named;
