@@ -191,6 +191,8 @@ fn a_download_that_never_has_its_notice_fails(ground: &mut Ground) {
         let error = ground.run(operation, LIMIT).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EIO), "{how:?}");
         assert!(fault.hits() > 0);
+        let log = ground.mounted().log();
+        assert!(log.contains("ended without the notice of TLS"), "{log}");
         ground.proxy.heal();
         ground.recover(operation);
     }

@@ -190,6 +190,11 @@ impl Link {
                 Ok(count) => filled += count,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                 Err(_) if filled > 0 => break,
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
+                    // The library's words send the reader to its own manual.
+                    let what = "the connection ended without the notice of TLS (close_notify)";
+                    return Err(io::Error::new(e.kind(), what));
+                }
                 Err(e) => return Err(e),
             }
             if self.start == self.end {
