@@ -8,6 +8,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::argv::Spot;
+use super::foreign;
 use super::settings::{self, Settings};
 use super::table::TABLE;
 
@@ -76,7 +77,7 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, 
             }
             typed.settings.set_list(value)?;
         } else {
-            if name == "account" {
+            if foreign::ours(name) == "account" {
                 // In one argument, or in two, which the system parts with a NUL.
                 for between in [&b"="[..], b"\0"] {
                     let text = [b"--account", between, value].concat();
@@ -94,10 +95,10 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, 
 
 /// The password in the text of an option.
 fn secret_in(name: &[u8], text: Vec<u8>) -> Option<Spot> {
-    match name {
-        b"user" if text.contains(&b':') => Some(Spot::of_login(text)),
-        b"proxy" => Spot::of_proxy(text),
-        b"account" => Some(Spot::of_account(text)),
+    match foreign::ours(&String::from_utf8_lossy(name)) {
+        "user" if text.contains(&b':') => Some(Spot::of_login(text)),
+        "proxy" => Spot::of_proxy(text),
+        "account" => Some(Spot::of_account(text)),
         _ => None,
     }
 }
@@ -105,7 +106,14 @@ fn secret_in(name: &[u8], text: Vec<u8>) -> Option<Spot> {
 /// All options as typed, so that the last one wins whichever way it is spelled.
 fn in_order(matches: &ArgMatches) -> Vec<(&str, &OsString)> {
     let mut found = Vec::new();
-    let names = TABLE.iter().map(|spec| spec.name).chain(["o"]);
+    let theirs = foreign::ROWS
+        .iter()
+        .flat_map(|row| row.names.iter().copied());
+    let names = TABLE
+        .iter()
+        .map(|spec| spec.name)
+        .chain(theirs)
+        .chain(["o"]);
     for name in names {
         let (Some(places), Some(values)) =
             (matches.indices_of(name), matches.get_many::<OsString>(name))
@@ -186,14 +194,45 @@ pub fn command() -> Command {
             arg = arg.short(letter);
         }
         arg = if spec.is_switch() {
-            // Taking it back (`-o strict=no`) is for lists that others wrote.
-            arg.num_args(0).default_missing_value("yes")
+            as_switch(arg)
         } else {
             arg.value_name(spec.value)
         };
         command = command.arg(arg);
     }
+    // Theirs are understood, and the README tells how; the help text is about ours.
+    for row in foreign::ROWS {
+        for name in row.names {
+            let arg = Arg::new(*name)
+                .action(ArgAction::Append)
+                .value_parser(raw())
+                .hide(true);
+            let mut letters = name.chars();
+            let arg = match (letters.next(), letters.next()) {
+                (Some(letter), None) => arg.short(letter),
+                _ => spelled(arg, name),
+            };
+            command = command.arg(match row.takes_value {
+                true => arg,
+                false => as_switch(arg),
+            });
+        }
+    }
     command
+}
+
+/// `--some-name` and `--some_name`.
+fn spelled(arg: Arg, name: &'static str) -> Arg {
+    let hyphenated = name.replace('_', "-");
+    let other = (hyphenated != name).then_some(name);
+    arg.long(hyphenated).aliases(other)
+}
+
+/// `--name`, or `--name=no` to take it back.
+fn as_switch(arg: Arg) -> Arg {
+    arg.num_args(0..=1)
+        .require_equals(true)
+        .default_missing_value("yes")
 }
 
 const AFTER: &str = "Unmount with: fusermount3 -u MOUNTPOINT";
@@ -202,7 +241,7 @@ fn after_long() -> String {
     format!(
         "Every option can be given as --some-name VALUE or as -o some_name=VALUE. In an -o list a comma inside a value \
 is typed \\, or the value stands in double quotes. Generic mount options (defaults, _netdev, nofail, x-*, ...) are \
-accepted.\n\n\
+accepted, and the options of curlftpfs, sshfs and rclone are understood.\n\n\
 A password is looked for in: SOURCE, user=NAME:PASSWORD, passfile, standard input (password_stdin), the \
 environment variable FTPFS_PASSWORD, ~/.netrc, and at last asked for. Without a user: ~/.netrc, then anonymous.\n\n\
 Exit status: 0 mounted (with -f: unmounted, everything stored), 1 wrong usage, 2 the system refused, 3 login refused, \
@@ -221,7 +260,7 @@ fn message(error: &clap::Error) -> String {
     };
     match error.kind() {
         ErrorKind::UnknownArgument if argument.starts_with("--") => {
-            let hint = settings::nearest(argument.trim_start_matches('-'))
+            let hint = settings::nearest(argument.trim_start_matches('-'), true)
                 .map(|known| format!("; did you mean --{}?", known.replace('_', "-")));
             let hint = hint.unwrap_or_default();
             format!("unknown option {argument}{hint} (ftpfs --help lists all)")
@@ -309,8 +348,8 @@ mod tests {
             (&["h", "m", "--timeout"], "option --timeout needs a value"),
             (&["h", "m", "-o"], "option -o needs a value"),
             (
-                &["h", "m", "--strict=s3cret"],
-                "option --strict takes no value",
+                &["h", "m", "--recover=s3cret"],
+                "option --recover takes no value",
             ),
         ] {
             let message = typed(line).unwrap_err();

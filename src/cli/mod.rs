@@ -4,6 +4,7 @@ mod table;
 mod settings;
 mod value;
 mod words;
+mod foreign;
 mod args;
 mod url;
 mod argv;
@@ -86,7 +87,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Wish, Failure> 
     if recover && text.is_empty() {
         return Ok(Wish::ListKept(folders::state()));
     }
-    let source = Source::parse(&text).map_err(Failure::usage)?;
+    let mut source = Source::parse(&text).map_err(Failure::usage)?;
+    source.set_port(settings.port).map_err(Failure::usage)?;
     let password = source.password(&text);
     let mut spots = secrets;
     if let Some(password) = source.password.clone() {

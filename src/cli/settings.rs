@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::foreign;
 use super::table::{self, TABLE};
 use super::value::Value;
 use super::words::{self, KERNEL, Word};
@@ -36,6 +37,8 @@ pub(super) struct Settings {
     pub(super) passcommand: Option<OsString>,
     pub(super) password_stdin: bool,
     pub(super) account: Option<Secret>,
+    /// `None`: that of the address.
+    pub(super) port: Option<u16>,
     pub(super) netrc: Option<PathBuf>,
     pub(super) tls: Tls,
     pub(super) cacert: Option<PathBuf>,
@@ -97,12 +100,28 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Applies an option of the table; without a value a switch is on.
+    /// Applies an option, ours or one of other programs; without a value a switch is on.
     ///
     /// # Errors
     /// One line: what is wrong with which option.
     pub(super) fn set(&mut self, name: &str, value: Option<&[u8]>) -> Result<(), String> {
-        let spec = table::find(name).ok_or_else(|| unknown(name))?;
+        match foreign::find(name) {
+            Some(foreign) => foreign.apply(self, name, value),
+            None => self.set_as(name, name, value),
+        }
+    }
+
+    /// Applies an option of the table that was typed as `name`.
+    ///
+    /// # Errors
+    /// As [`Settings::set`].
+    pub(super) fn set_as(
+        &mut self,
+        name: &str,
+        ours: &str,
+        value: Option<&[u8]>,
+    ) -> Result<(), String> {
+        let spec = table::find(ours).ok_or_else(|| unknown(name))?;
         let value = match value {
             Some(value) => value,
             None if spec.is_switch() => b"yes",
@@ -139,7 +158,8 @@ impl Settings {
         let is_path = PATHS.contains(&spec.name);
         // A proxy's password is not repeated.
         let is_telling = is_path || OTHERS.contains(&spec.name) && !text.contains('@');
-        if !is_telling || text == spec.default {
+        let is_off = spec.is_switch() && Value(value).yes() != Ok(true);
+        if !is_telling || is_off || text == spec.default {
             return;
         }
         if is_path && let Ok(path) = std::path::absolute(&text) {
@@ -158,17 +178,11 @@ impl Settings {
     pub(super) fn set_list(&mut self, list: &[u8]) -> Result<(), String> {
         let mut password_before = false;
         for word in words::split(list)? {
-            if words::is_ignored(&word) {
-                continue;
-            }
             let name = String::from_utf8_lossy(&word.name).into_owned();
-            if KERNEL.contains(&name.as_str()) && word.value.is_none() {
-                if !self.kernel_flags.contains(&name) {
-                    self.kernel_flags.push(name);
-                }
+            if word.value.is_none() && self.set_flag(&name) || words::is_ignored(&word) {
                 continue;
             }
-            if password_before && table::find(&name).is_none() {
+            if password_before && table::find(&name).is_none() && foreign::find(&name).is_none() {
                 // It may be the rest of a password, which must not be shown.
                 return Err(
                     "unknown option behind user=NAME:PASSWORD, proxy=URL or account=TEXT; a comma in a password is typed \\, (or use passfile=FILE)"
@@ -182,30 +196,60 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// Whether `name` is a flag of every mount; of two that contradict each other the last one counts.
+    fn set_flag(&mut self, name: &str) -> bool {
+        let opposite = format!("no{name}");
+        if KERNEL.contains(&name) {
+            self.kernel_flags.retain(|flag| flag != name);
+            self.kernel_flags.push(name.to_owned());
+        } else if KERNEL.contains(&opposite.as_str()) {
+            self.kernel_flags.retain(|flag| *flag != opposite);
+        } else if name == "rw" {
+            self.read_only = false;
+        } else {
+            return false;
+        }
+        true
+    }
+}
+
 fn holds_password(word: &Word) -> bool {
     let value = word.value.as_deref().unwrap_or_default();
-    match &word.name[..] {
-        b"user" => value.contains(&b':'),
+    let name = String::from_utf8_lossy(&word.name);
+    match foreign::ours(&name) {
+        "user" => value.contains(&b':'),
         // A comma in the user's name hides that a password follows.
-        b"proxy" | b"account" => true,
+        "proxy" | "account" => true,
         _ => false,
     }
 }
 
 /// The message for a word that nobody knows.
 fn unknown(name: &str) -> String {
-    let hint = nearest(name).map(|known| format!("; did you mean {known}?"));
+    let hint = nearest(name, false).map(|known| format!("; did you mean {known}?"));
     let (shown, hint) = (printable(name.as_bytes()), hint.unwrap_or_default());
     format!("unknown option {shown}{hint} (ftpfs --help lists all)")
 }
 
-/// The option that works and is spelled most like this.
-pub(super) fn nearest(name: &str) -> Option<&'static str> {
+/// The name that works, in a list or on the command line, and is spelled most like this.
+pub(super) fn nearest(name: &str, on_command_line: bool) -> Option<&'static str> {
     let name = name.replace('-', "_");
-    TABLE
-        .iter()
-        .flat_map(|spec| spec.aliases.iter().copied().chain([spec.name]))
-        .chain(KERNEL.iter().copied())
+    let alone: &[&str] = match on_command_line {
+        true => &["check", "recover", "help", "version"],
+        false => &[],
+    };
+    // Words of mount(8) are for lists alone.
+    let generic = words::generic().filter(|_| !on_command_line);
+    // Of those that are as near, the last one is told: ours.
+    foreign::names()
+        .chain(generic)
+        .chain(alone.iter().copied())
+        .chain(
+            TABLE
+                .iter()
+                .flat_map(|spec| spec.aliases.iter().copied().chain([spec.name])),
+        )
         .map(|known| (strsim::normalized_damerau_levenshtein(&name, known), known))
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .filter(|(likeness, _)| *likeness > 0.5)

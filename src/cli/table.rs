@@ -100,7 +100,7 @@ macro_rules! set {
 /// Every option, in the order of the help text.
 #[rustfmt::skip]
 pub(super) const TABLE: &[Spec] = &[
-    row!(Login, "user", "NAME[:PASSWORD]", "", "log in as NAME; asks for the password if none is found",
+    row!(Login, "user" / 'u', "NAME[:PASSWORD]", "", "log in as NAME; asks for the password if none is found",
         set!(s, v => s.user = Some(v.bytes()))),
     row!(Login, "passfile", "FILE", "", "the password is the first line of FILE, byte for byte",
         set!(s, v => s.passfile = Some(v.path()?))),
@@ -113,6 +113,8 @@ pub(super) const TABLE: &[Spec] = &[
     row!(Login, "account", "TEXT", "", "for servers that want an account beside user and password (ACCT)",
         set!(s, v => s.account = Some(account(v)?))),
 
+    row!(Server, "port" / 'p', "N", "", "the server's port, if the address names none",
+        set!(s, v => s.port = Some(v.port()?))),
     row!(Server, "tls", "auto|require|off", "auto", "encrypt where the server offers it (auto), or fail (require)",
         set!(s, v => s.tls = tls(v)?)),
     row!(Server, "cacert", "FILE", "", "trust the issuers in FILE (PEM), and no others",

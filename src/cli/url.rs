@@ -82,6 +82,22 @@ impl Source {
         Self::plain(text, false)
     }
 
+    /// The port of an option, for an address that names none.
+    ///
+    /// # Errors
+    /// They are different.
+    pub(super) fn set_port(&mut self, port: Option<u16>) -> Result<(), String> {
+        let Some(port) = port else { return Ok(()) };
+        if self.port != self.scheme.port() && self.port != port {
+            return Err(format!(
+                "option port: {port} contradicts the address, which names port {}",
+                self.port
+            ));
+        }
+        self.port = port;
+        Ok(())
+    }
+
     /// The password as typed, decoded.
     pub(super) fn password(&self, text: &[u8]) -> Option<Vec<u8>> {
         let range = self.password.clone()?;

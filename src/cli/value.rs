@@ -63,17 +63,30 @@ impl Value<'_> {
         }
     }
 
-    /// `30`, `30s`, `5m`, `2h`, `500ms`.
+    /// `30`, `30s`, `5m`, `2h`, `500ms`, and the sum of such, as in `1h30m`.
     pub(super) fn time(self) -> Result<Duration, String> {
-        let (number, unit) = self.number_and_unit().ok_or_else(|| self.no_time())?;
-        let time = match unit.as_str() {
-            "" | "s" => Duration::from_secs(number),
-            "ms" => Duration::from_millis(number),
-            "m" | "min" => Duration::from_secs(number.saturating_mul(60)),
-            "h" => Duration::from_secs(number.saturating_mul(3600)),
-            _ => return Err(self.no_time()),
-        };
-        Ok(time.min(LONGEST))
+        let mut sum = Duration::ZERO;
+        let mut rest = self;
+        loop {
+            let (number, unit) = rest.number_and_unit().ok_or_else(|| self.no_time())?;
+            let end = unit
+                .find(|c: char| c.is_ascii_digit())
+                .unwrap_or(unit.len());
+            let (unit, behind) = unit.split_at(end);
+            let time = match unit {
+                "" | "s" => Duration::from_secs(number),
+                "ms" => Duration::from_millis(number),
+                "m" | "min" => Duration::from_secs(number.saturating_mul(60)),
+                "h" => Duration::from_secs(number.saturating_mul(3600)),
+                "d" => Duration::from_secs(number.saturating_mul(24 * 3600)),
+                _ => return Err(self.no_time()),
+            };
+            sum = sum.saturating_add(time).min(LONGEST);
+            if behind.is_empty() {
+                return Ok(sum);
+            }
+            rest = Value(&self.0[self.0.len() - behind.len()..]);
+        }
     }
 
     /// A time for which something may take, so at least a tenth of a second.
@@ -113,6 +126,11 @@ impl Value<'_> {
         })
     }
 
+    pub(super) fn port(self) -> Result<u16, String> {
+        let number = self.number(1..=u32::from(u16::MAX))?;
+        u16::try_from(number).map_err(|_| self.wrong("not a port"))
+    }
+
     /// `FIRST-LAST`, or one port.
     pub(super) fn ports(self) -> Result<RangeInclusive<u16>, String> {
         let text = self.text()?;
@@ -134,6 +152,11 @@ impl Value<'_> {
         let inner = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
         if let Ok(ip) = inner.unwrap_or(&text).parse() {
             return Ok(OwnAddress::Literal(ip));
+        }
+        if text.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(self.wrong(&format!(
+                "neither an address nor an interface; the server's port is typed port={text}"
+            )));
         }
         // As long as the kernel takes names.
         let is_name = text.len() < 16 && text.bytes().all(|b| b.is_ascii_graphic() && b != b'/');
@@ -187,7 +210,13 @@ mod tests {
             ("", None),
             ("s", None),
             ("-1", None),
-            ("1d", None),
+            ("1d", Some(86400.0)),
+            ("1h30m", Some(5400.0)),
+            ("5m0s", Some(300.0)),
+            ("1m5", Some(65.0)),
+            ("1w", None),
+            ("1h-30m", None),
+            ("5m s", None),
             ("1 s", None),
         ] {
             let found = Value(text.as_bytes()).time().ok();

@@ -102,6 +102,11 @@ const IGNORED: &[&str] = &[
 /// Words that the kernel understands and that are passed on.
 pub(super) const KERNEL: &[&str] = &["nosuid", "nodev", "noexec", "noatime"];
 
+/// All that are understood without a value.
+pub(super) fn generic() -> impl Iterator<Item = &'static str> {
+    IGNORED.iter().chain(KERNEL).copied()
+}
+
 /// Whether `word` is a generic mount word to be passed over in silence. `user` with a value is not:
 /// that is the login.
 pub(super) fn is_ignored(word: &Word) -> bool {

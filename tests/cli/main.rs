@@ -18,6 +18,7 @@ mod run;
 mod login;
 mod mounted;
 mod mountpoint;
+mod names;
 mod network;
 mod secrets;
 mod terminal;
