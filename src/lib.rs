@@ -4,12 +4,16 @@
 //! `cli` reads what the user typed, `mount` wires everything and runs it, `fuse` is the kernel border,
 //! `fs` the file system without the kernel, `cache` and `writeback` what we remember and what the server
 //! does not have yet, `remote` the server as one reliable object, `pool` its sessions, `ftp` the
-//! protocol on one connection, `net` bytes and sockets. `daemon`, `logging`, `memory` and `workers` are leaves.
+//! protocol on one connection, `net` bytes and sockets. The three on top are for Linux alone.
+//! `daemon`, `logging`, `memory` and `workers` are leaves.
 
+#[cfg(target_os = "linux")]
 pub mod cli;
+#[cfg(target_os = "linux")]
 pub mod mount;
 pub mod daemon;
 pub mod logging;
+#[cfg(target_os = "linux")]
 pub mod fuse;
 pub mod fs;
 pub mod cache;

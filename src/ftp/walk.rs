@@ -166,13 +166,7 @@ fn is_plain(path: &[u8]) -> bool {
 
 /// Bits that nobody can foresee, least of all whoever chose the names.
 fn chance() -> Result<u32, FtpError> {
-    let mut bytes = [0; 4];
-    let got = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
-        .map_err(std::io::Error::from)?;
-    if got < bytes.len() {
-        return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
-    }
-    Ok(u32::from_ne_bytes(bytes))
+    Ok(getrandom::u32().map_err(std::io::Error::from)?)
 }
 
 #[cfg(test)]

@@ -118,8 +118,8 @@ impl Origin {
     fn bind(&self, socket: &Socket, peer: SocketAddr) -> io::Result<()> {
         let address = match self {
             Self::Address(address) => *address,
-            Self::Interface(name) => match socket.bind_device(Some(name.as_bytes())) {
-                // Before Linux 5.7 that is for root. Its address does as well where routes go by the source.
+            Self::Interface(name) => match tie(socket, name) {
+                // Its address does as well where routes go by the source.
                 Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
                     address_of(name, peer)?.ok_or_else(|| self.has_none(peer))?
                 }
@@ -151,6 +151,17 @@ impl fmt::Display for Origin {
             Self::Interface(name) => write!(f, "interface={name}"),
         }
     }
+}
+
+/// Ties a socket to an interface, whatever the routes say. Before Linux 5.7 that is for root, and elsewhere for nobody.
+#[cfg(target_os = "linux")]
+fn tie(socket: &Socket, interface: &str) -> io::Result<()> {
+    socket.bind_device(Some(interface.as_bytes()))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn tie(_: &Socket, _: &str) -> io::Result<()> {
+    Err(io::ErrorKind::PermissionDenied.into())
 }
 
 /// The address of an interface, of the family of `peer`. It is looked up each time: leases end.

@@ -61,7 +61,12 @@ impl Stream {
     pub(super) fn new(socket: TcpStream, peer: SocketAddr, silence: Duration) -> io::Result<Self> {
         let options = SockRef::from(&socket);
         options.set_tcp_nodelay(true)?;
+        #[cfg(target_os = "linux")]
         options.set_tcp_user_timeout(Some(silence))?;
+        #[cfg(not(target_os = "linux"))]
+        log::trace!(
+            "the kernel itself decides when {peer} has been silent for longer than {silence:?}"
+        );
         // The first keep-alive goes out before the usual NAT box forgets the connection.
         let keepalive = TcpKeepalive::new()
             .with_time(Duration::from_secs(45))
@@ -317,7 +322,8 @@ impl Stream {
     /// small segments (inetutils, libunftp, uftpd) else stall 40 ms each time. The kernel forgets
     /// it, so it is said again before every read of a control connection.
     pub fn acknowledge_at_once(&self) {
-        // Only speed is lost where the kernel refuses.
+        // Only speed is lost where the kernel refuses, or has no such thing.
+        #[cfg(target_os = "linux")]
         if let Err(e) = SockRef::from(&self.socket).set_tcp_quickack(true) {
             log::trace!("TCP_QUICKACK: {e}");
         }
