@@ -193,10 +193,16 @@ fn see_also(roff: &mut Roff, pages: &[&str]) {
     roff.text([roman(pages.join(", "))]);
 }
 
-/// Under the names that the shells look for.
+/// Under the names that the shells look for. Hidden options are understood, but not offered.
 fn complete(folder: &Path) -> Result<(), Box<dyn Error>> {
+    let all = ftpfs::cli::command();
+    let shown = all.get_arguments().filter(|arg| !arg.is_hide_set());
+    let about = all.get_about().cloned().unwrap_or_default();
+    let mut command = Command::new("ftpfs")
+        .about(about)
+        .version(env!("CARGO_PKG_VERSION"))
+        .args(shown.cloned().map(with_values));
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-        let mut command = ftpfs::cli::command().mut_args(with_values);
         clap_complete::generate_to(shell, &mut command, "ftpfs", folder)?;
     }
     Ok(())
@@ -204,6 +210,10 @@ fn complete(folder: &Path) -> Result<(), Box<dyn Error>> {
 
 /// What can stand behind an option, for a shell to offer.
 fn with_values(arg: Arg) -> Arg {
+    // A switch can be taken back (`--strict=no`), but nothing has to follow it.
+    if arg.get_num_args().is_some_and(|n| n.min_values() == 0) {
+        return arg.num_args(0).require_equals(false);
+    }
     let name = match arg.get_value_names() {
         Some([name, ..]) => name.to_string(),
         _ => arg.get_id().to_string(),
