@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// Rooms from the ground up. A room may name rooms of lower floors only; rooms of one floor do not
 /// know each other.
 const FLOORS: [&[&str]; 11] = [
-    &["daemon", "logging", "memory", "workers"],
+    &["daemon", "logging", "memory", "status", "workers"],
     &["net"],
     &["ftp"],
     &["pool"],
@@ -26,16 +26,20 @@ const FLOORS: [&[&str]; 11] = [
 ];
 
 /// Outside crates that belong to some rooms alone.
-const OWNED_CRATES: [(&str, &[&str]); 9] = [
+const OWNED_CRATES: [(&str, &[&str]); 13] = [
     ("clap", &["cli"]),
     ("encoding_rs", &["fuse"]),
     ("env_logger", &["logging"]),
     ("fuser", &["fs", "fuse"]),
+    ("indicatif", &["mount"]),
     ("lru", &["cache"]),
     ("rustls", &["net"]),
     ("rustls_native_certs", &["net"]),
     ("socket2", &["net"]),
     ("rpassword", &["cli"]),
+    ("sd_notify", &["mount"]),
+    ("serde", &["status"]),
+    ("serde_json", &["status"]),
 ];
 
 const MAX_LINES: usize = 500;

@@ -109,7 +109,10 @@ impl FileReader {
         self.delivered.fetch_or(verdict.is_ok(), Ordering::Relaxed);
         for waiter in complete {
             match verdict {
-                Ok(()) => waiter.answer(),
+                Ok(()) => {
+                    self.count_read(waiter.has());
+                    waiter.answer();
+                }
                 Err(error) => waiter.fail(error.clone()),
             }
         }

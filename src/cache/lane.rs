@@ -73,7 +73,7 @@ impl FileReader {
             while filled < block.len() {
                 let count = download.read(&mut block[filled..])?;
                 filled += count;
-                self.arrived.fetch_add(count as u64, Ordering::Relaxed);
+                self.count_arrived(count);
                 if count == 0 || self.is_retired() || remote.is_contended() {
                     block.truncate(filled);
                     self.context.blocks.insert(self.content, at, block);

@@ -121,6 +121,7 @@ impl ListingCache {
         let first = std::mem::take(&mut known.ahead);
         let seen = look(&known.entries, age);
         drop(state);
+        self.remote.board().listing_hits.one();
         if first {
             self.guessed_right(dir);
         }
@@ -144,6 +145,7 @@ impl ListingCache {
                 .get_or_insert(dir.clone(), Arc::default),
         );
         let mut state = directory.state.lock();
+        let mut asked = false;
         loop {
             if let Some(known) = &mut state.known
                 && !known.expired
@@ -152,6 +154,9 @@ impl ListingCache {
                 let first = std::mem::take(&mut known.ahead);
                 let seen = look(&known.entries, known.asked.elapsed());
                 drop(state);
+                if !asked {
+                    self.remote.board().listing_hits.one();
+                }
                 if first {
                     self.guessed_right(dir);
                 }
@@ -160,6 +165,8 @@ impl ListingCache {
             if state.loading.is_none() {
                 state.loading = Some(Vec::new());
                 drop(state);
+                asked = true;
+                self.remote.board().listing_misses.one();
                 self.load(dir, &directory, max_age);
                 state = directory.state.lock();
             } else {

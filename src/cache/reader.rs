@@ -75,6 +75,8 @@ pub struct FileReader {
     retired: AtomicBool,
     /// Bytes that have come from the server.
     pub(super) arrived: AtomicU64,
+    /// Of these, bytes that were read.
+    asked: AtomicU64,
     /// Taken by callers for a moment; never held while the network is used.
     pub(super) state: Mutex<State>,
     /// Taken by workers only, over the stream's I/O; before `state`.
@@ -117,7 +119,7 @@ enum Got {
 }
 
 impl Waiter {
-    fn has(&self) -> usize {
+    pub(super) fn has(&self) -> usize {
         match &self.got {
             Got::Block(_) => self.length,
             Got::Copy(bytes) => bytes.len(),
@@ -193,6 +195,7 @@ impl FileReader {
             another: AtomicBool::new(false),
             retired: AtomicBool::new(false),
             arrived: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
             state: Mutex::new(State {
                 path,
                 window,
@@ -235,6 +238,7 @@ impl FileReader {
         {
             self.delivered.store(true, Ordering::Relaxed);
             done(Ok(bytes));
+            self.count_hit(length);
             self.record(offset, length);
             return;
         }
@@ -248,9 +252,11 @@ impl FileReader {
         if waiter.missing() == 0 {
             self.delivered.store(true, Ordering::Relaxed);
             waiter.answer();
+            self.count_hit(length);
             self.record(offset, length);
             return;
         }
+        self.context.remote.board().read_misses.one();
         let mut state = self.state.lock();
         state.window.record(offset, length as u64);
         // A miss: whatever was fetched, it was not this.
@@ -346,6 +352,27 @@ impl FileReader {
         let length = u64::from(length);
         let left = end.map_or(length, |end| length.min(end.saturating_sub(offset)));
         usize::try_from(left).unwrap_or(usize::MAX)
+    }
+
+    pub(super) fn count_arrived(&self, count: usize) {
+        self.arrived.fetch_add(count as u64, Ordering::Relaxed);
+        self.context.remote.board().fetched.add(count as u64);
+    }
+
+    fn count_hit(&self, length: usize) {
+        self.context.remote.board().read_hits.one();
+        self.count_read(length);
+    }
+
+    /// A program has got so many bytes. What it reads again does not count, nor what had been in memory.
+    pub(super) fn count_read(&self, length: usize) {
+        let arrived = self.arrived.load(Ordering::Relaxed);
+        let more = |before: u64| Some((before + length as u64).min(arrived).max(before));
+        let order = Ordering::Relaxed;
+        if let Ok(before) = self.asked.fetch_update(order, order, more) {
+            let after = more(before).unwrap_or(before);
+            self.context.remote.board().used.add(after - before);
+        }
     }
 
     /// Takes note of a read that memory answered, and fetches ahead if it is time to.

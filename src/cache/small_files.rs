@@ -112,14 +112,31 @@ impl SmallFiles {
 
     /// Takes what was fetched of `path`. Does not wait.
     pub fn take(&self, path: &RemotePath) -> Ahead {
-        self.state.lock().take(path, self.fresh)
+        let taken = self.state.lock().take(path, self.fresh);
+        self.count(&taken);
+        taken
+    }
+
+    fn count(&self, taken: &Ahead) {
+        if matches!(taken, Ahead::Here(_)) {
+            self.remote.board().files_ahead_used.one();
+        }
+    }
+
+    /// Forgets what was fetched, and what is to be.
+    pub fn clear(&self) {
+        let mut state = self.state.lock();
+        state.plan.clear();
+        state.held.retain(|_, held| held.is_none());
     }
 
     /// As [`SmallFiles::take`]; waits for one that is on its way, until `deadline`.
     pub fn take_arrived(&self, path: &RemotePath, deadline: Instant) -> Option<Fetched> {
         let mut state = self.state.lock();
         loop {
-            match state.take(path, self.fresh) {
+            let taken = state.take(path, self.fresh);
+            self.count(&taken);
+            match taken {
                 Ahead::Here(fetched) => return Some(fetched),
                 Ahead::Unknown => return None,
                 Ahead::Underway => {
@@ -192,6 +209,7 @@ impl SmallFiles {
                         asked,
                     };
                     state.held.insert(path, Some(fetched));
+                    self.remote.board().files_ahead.one();
                 }
                 _ => {
                     state.held.remove(&path);

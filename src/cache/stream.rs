@@ -114,7 +114,7 @@ impl FileReader {
             }
             Ok(n) => {
                 stream.filled += n;
-                self.arrived.fetch_add(n as u64, Ordering::Relaxed);
+                self.count_arrived(n);
                 stream.delivered += n as u64;
                 stream.used = Instant::now();
                 if stream.filled == building.len() {

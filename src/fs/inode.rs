@@ -53,6 +53,11 @@ impl InodeTable {
         }
     }
 
+    /// All numbers that the kernel may know.
+    pub(super) fn numbers(&self) -> Vec<u64> {
+        self.inodes.keys().copied().collect()
+    }
+
     /// Where the file is; `None` if it has no name any more.
     pub(super) fn path(&self, ino: u64) -> Option<RemotePath> {
         let mut names = Vec::new();

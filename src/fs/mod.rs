@@ -27,6 +27,7 @@ mod create;
 mod io;
 mod tidy;
 mod unsaved;
+mod standing;
 mod pending;
 mod filling;
 #[doc(hidden)]
@@ -42,6 +43,7 @@ use parking_lot::Mutex;
 pub use crate::writeback::UploadPolicy;
 pub use config::{FsConfig, OwnerConfig, StagingConfig};
 pub use error::FsError;
+pub use standing::Standing;
 pub use types::{
     DirEntry, DrainReport, Looked, NewAttributes, Opened, ReadDone, Space, TimeChange, Wait,
 };
@@ -49,6 +51,7 @@ pub use types::{
 use crate::cache::{BlockCache, ListingCache, ReadContext, SmallFiles};
 use crate::ftp::RemotePath;
 use crate::remote::{Remote, TemporaryNames};
+use crate::status::Board;
 use crate::workers::Workers;
 use crate::writeback::{Journal, StagingArea, UNKNOWN_MODE, WriteContext};
 use directory::Snapshot;
@@ -198,6 +201,11 @@ impl FtpFs {
         if let Some(TellAttributes(tell)) = self.tell_attributes.get() {
             tell(ino);
         }
+    }
+
+    /// Where all that concerns this mount is reported.
+    pub fn board(&self) -> &Arc<Board> {
+        self.remote.board()
     }
 
     /// Counts pieces of transfers: as long as it moves, a FLUSH that waits is not stuck.

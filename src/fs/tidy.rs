@@ -40,6 +40,7 @@ impl FtpFs {
     pub fn drop_caches(&self) {
         self.listings.clear();
         self.reading.blocks.clear();
+        self.small_files.clear();
     }
 
     /// Commits everything that is dirty, closed or not, ending when nothing has moved for `patience`.

@@ -61,6 +61,9 @@ impl FtpFs {
             return None;
         };
         log::error!("{path}: not stored: {error}");
+        let errno = nix::errno::Errno::from_raw(error.errno());
+        self.board()
+            .failed("store", path.to_string(), &format!("{errno:?}"), error);
         files.unsaved.retain(|other| other.path != path);
         files.unsaved.push(Unsaved {
             path: path.clone(),

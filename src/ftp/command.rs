@@ -102,6 +102,33 @@ impl Command<'_> {
         self.parts().0
     }
 
+    /// The path that it is about, for people; empty if there is none, and never a part of a login.
+    pub(super) fn subject(&self) -> &[u8] {
+        match self {
+            Self::Cwd(path)
+            | Self::Mlsd(path)
+            | Self::Stat(path)
+            | Self::Mlst(path)
+            | Self::Retr(path)
+            | Self::Stor(path)
+            | Self::Appe(path)
+            | Self::Size(path)
+            | Self::Mdtm(path)
+            | Self::Mkd(path)
+            | Self::Rmd(path)
+            | Self::Dele(path)
+            | Self::Rnfr(path)
+            | Self::Rnto(path)
+            | Self::SiteChmod(_, path)
+            | Self::MffMode(_, path)
+            | Self::Mfmt(_, path)
+            | Self::MdtmSet(_, path)
+            | Self::SiteSymlink(_, path)
+            | Self::Avbl(path) => path,
+            _ => b"",
+        }
+    }
+
     /// Verb, what stands between verb and path, and the path or other argument.
     fn parts(&self) -> (&'static str, Vec<u8>, &[u8]) {
         let plain = Vec::new();

@@ -4,9 +4,11 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use super::lines::whole_lines;
 use super::reply::ReplyReader;
 use super::{Command, FtpError, LoginConfig, Reply, Secret};
 use crate::net::{Deadline, Direction, Probe, Stream};
+use crate::status::Line;
 
 /// What errors call the wait for the server's first words.
 pub(super) const GREETING: &str = "connect";
@@ -29,6 +31,7 @@ pub(super) struct ControlConnection {
     limit: Option<Instant>,
     round_trip: Option<Duration>,
     number: u32,
+    line: Line,
 }
 
 /// A command that was sent before anybody needs its reply.
@@ -39,11 +42,12 @@ struct Ahead {
 }
 
 impl ControlConnection {
-    /// Connects; the greeting is not read yet.
+    /// Connects; the greeting is not read yet. What it does is reported by `line`.
     ///
     /// # Errors
     /// [`FtpError::Unreachable`].
-    pub(super) fn connect(config: &LoginConfig) -> Result<Self, FtpError> {
+    pub(super) fn connect(config: &LoginConfig, line: Line) -> Result<Self, FtpError> {
+        line.sends(GREETING, b"");
         let host = format!("{}:{}", config.host, config.port);
         let deadline = Deadline::after(config.connect_timeout, format!("a connection to {host}"));
         let (route, to) = (&config.route, (config.host.as_str(), config.port));
@@ -64,6 +68,7 @@ impl ControlConnection {
             limit: None,
             round_trip: None,
             number,
+            line,
         })
     }
 
@@ -105,6 +110,11 @@ impl ControlConnection {
             log::trace!("[{}] > {command}", self.number);
         }
         self.outstanding += commands.len();
+        if let Some(last) = commands.last() {
+            let subject = commands.iter().rev().map(Command::subject);
+            let subject = subject.into_iter().find(|path| !path.is_empty());
+            self.line.sends(last.verb(), subject.unwrap_or_default());
+        }
         self.write(verb, &lines)
     }
 
@@ -213,6 +223,9 @@ impl ControlConnection {
         let before = self.outstanding;
         self.send(&[command])?;
         self.outstanding = before;
+        if before == 0 {
+            self.line.rests();
+        }
         let reply = None;
         self.ahead = Some(Ahead { before, reply });
         Ok(())
@@ -298,6 +311,9 @@ impl ControlConnection {
                 _ => {}
             }
             self.outstanding -= 1;
+            if self.outstanding == 0 {
+                self.line.rests();
+            }
         }
         let expected = self.first_was_refused && reply.code() == 503;
         if matches!(reply.code(), 503 | 530) && !login && !expected {
@@ -350,6 +366,7 @@ impl ControlConnection {
         match self.reply_within(verb, time) {
             Ok(reply) if reply.is_preliminary() => {
                 self.outstanding = 0;
+                self.line.rests();
                 if let Some(ahead) = &mut self.ahead {
                     ahead.before = 0;
                 }
@@ -382,6 +399,11 @@ impl ControlConnection {
     /// The address that data connections go to as well.
     pub(super) fn peer(&self) -> std::net::SocketAddr {
         self.stream.peer()
+    }
+
+    /// Where it reports what it does.
+    pub(super) fn line(&self) -> &Line {
+        &self.line
     }
 
     /// For waiting on it beside a data connection.
@@ -456,45 +478,7 @@ impl fmt::Debug for ControlConnection {
     }
 }
 
-/// Lines in groups of at most `most` bytes, or one line.
-fn whole_lines(lines: &[u8], most: usize) -> impl Iterator<Item = &[u8]> {
-    let mut rest = lines;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        let end_in = |part: &[u8]| part.iter().rposition(|b| *b == b'\n');
-        let fitting = &rest[..rest.len().min(most)];
-        let end = end_in(fitting)
-            .or_else(|| rest.iter().position(|b| *b == b'\n'))
-            .map_or(rest.len(), |last| last + 1);
-        let (group, left) = rest.split_at(end);
-        rest = left;
-        Some(group)
-    })
-}
-
 /// vsftpd says `500 OOPS: …` when one of its processes has failed, and closes.
 fn is_dying(reply: &Reply) -> bool {
     reply.code() == 500 && reply.text().starts_with(b"OOPS:")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_are_not_torn() {
-        for (most, groups) in [
-            (100, &["a\r\nbb\r\nccc\r\n"][..]),
-            (7, &["a\r\nbb\r\n", "ccc\r\n"]),
-            (6, &["a\r\n", "bb\r\n", "ccc\r\n"]),
-            (1, &["a\r\n", "bb\r\n", "ccc\r\n"]),
-        ] {
-            let found: Vec<_> = whole_lines(b"a\r\nbb\r\nccc\r\n", most).collect();
-            let groups: Vec<_> = groups.iter().map(|g| g.as_bytes()).collect();
-            assert_eq!(found, groups, "at most {most}");
-        }
-        assert_eq!(whole_lines(b"", 9).count(), 0);
-    }
 }

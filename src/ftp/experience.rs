@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 use super::{Features, FtpError, RemotePath, Reply};
+use crate::status::Board;
 
 /// How a data connection is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +37,7 @@ pub struct Experience {
     early_failures: AtomicU32,
     encrypts: Answer,
     only_tls12: AtomicBool,
+    board: Arc<Board>,
 }
 
 const UNKNOWN: u8 = 0;
@@ -66,6 +68,11 @@ impl Answer {
 }
 
 impl Experience {
+    /// Where all that concerns this server is reported.
+    pub fn board(&self) -> &Arc<Board> {
+        &self.board
+    }
+
     /// What FEAT promised, once a session has asked.
     pub fn features(&self) -> Option<&Arc<Features>> {
         self.features.get()

@@ -151,7 +151,7 @@ fn reach(
     experience: &Experience,
     limit: Option<Instant>,
 ) -> Result<(ControlConnection, Option<TlsContext>), FtpError> {
-    let mut control = ControlConnection::connect(config)?;
+    let mut control = ControlConnection::connect(config, experience.board().connection())?;
     control.set_limit(limit);
     let mut tls = security::before_greeting(&mut control, config, experience)?;
     read_greeting(&mut control, experience)?;

@@ -9,6 +9,7 @@ mod command;
 mod reason;
 mod reply;
 mod control;
+mod lines;
 mod features;
 mod experience;
 mod security;

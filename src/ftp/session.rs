@@ -13,6 +13,7 @@ use super::{
     ActiveMode, Command, Experience, Features, FtpError, LoginConfig, RemotePath, Reply, login,
 };
 use crate::net::{Established, TlsContext, TlsVersion};
+use crate::status::Server;
 
 /// A logged-in connection with TYPE I.
 ///
@@ -46,6 +47,21 @@ impl Session {
         if config.obeys_pasv && logged_in.control.may_speak_v4() {
             experience.wants_pasv();
         }
+        let tls = logged_in.control.stream().established();
+        experience.board().met(Server {
+            greeting: experience.greeting().unwrap_or_default().to_owned(),
+            address: logged_in.control.peer().to_string(),
+            encryption: tls.map(|tls| tls.version.to_string()),
+            certificate: tls.and_then(|tls| tls.certificate).map(|print| {
+                let bytes = print.iter().map(|byte| format!("{byte:02X}"));
+                bytes.collect()
+            }),
+            round_trip_ms: logged_in
+                .control
+                .round_trip()
+                .map(|time| time.as_secs_f64() * 1000.0),
+            features: logged_in.features.names(),
+        });
         Ok(Self {
             control: logged_in.control,
             features: logged_in.features,

@@ -11,6 +11,7 @@ use super::session::accepted;
 use super::stored::{With, give_all};
 use super::{Command, FtpError, RemotePath, Reply, Session, Settling};
 use crate::net::{Deadline, Direction, Stream, wait_either};
+use crate::status::Line;
 
 /// What SIZE and MDTM said, each with its own refusal.
 pub type VersionReplies = (Result<u64, FtpError>, Result<SystemTime, FtpError>);
@@ -144,6 +145,9 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
         } = begun;
         // From here on each stretch of the data has its own time.
         session.set_limit(None);
+        if let With::All(all) = with {
+            session.control().line().sent(all.len());
+        }
         let mut transfer = Self {
             session: Some(session),
             data,
@@ -267,6 +271,10 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
         })
     }
 
+    fn line(&self) -> Option<&Line> {
+        Some(self.session.as_ref()?.control().line())
+    }
+
     /// Bytes moved so far.
     pub fn moved(&self) -> u64 {
         self.moved
@@ -291,6 +299,7 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
                 }
                 Ok(Some(count)) => {
                     self.moved += count as u64;
+                    self.line().inspect(|line| line.received(count));
                     return Ok(count);
                 }
                 Ok(None) => self.wait(Direction::Read, &deadline)?,
@@ -320,6 +329,7 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
             let deadline = self.progress();
             let count = self.write(bytes, &deadline)?;
             self.moved += count as u64;
+            self.line().inspect(|line| line.sent(count));
             bytes = &bytes[count..];
         }
         Ok(())

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fuser::{Errno, ReplyData, ReplyEmpty, ReplyWrite};
@@ -30,8 +30,6 @@ pub(super) struct Dispatch {
     operation_timeout: Duration,
     /// Bound of a FLUSH or FSYNC without progress.
     timeout: Duration,
-    /// Requests so far.
-    requests: AtomicU64,
     closing: AtomicBool,
 }
 
@@ -63,7 +61,6 @@ impl Dispatch {
             codepage: config.codepage,
             operation_timeout: limit(config.operation_timeout),
             timeout: limit(config.timeout),
-            requests: AtomicU64::new(0),
             closing: AtomicBool::new(false),
         })
     }
@@ -76,10 +73,7 @@ impl Dispatch {
     /// A number that changes with every request, and requests in flight: whether anybody still
     /// works with the mount.
     pub(super) fn activity(&self) -> (u64, bool) {
-        (
-            self.requests.load(Ordering::Relaxed),
-            self.watchdog.is_busy(),
-        )
+        (self.fs.board().requests.get(), self.watchdog.is_busy())
     }
 
     /// From now on nothing more is taken in: what needs the server, and every write, is ENOTCONN.
@@ -280,7 +274,7 @@ impl Dispatch {
     }
 
     fn count(&self) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.fs.board().requests.one();
     }
 
     fn is_closing(&self) -> bool {

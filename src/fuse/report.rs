@@ -74,7 +74,9 @@ impl Report {
     }
 
     fn line(&self, level: Level, call: &Call, errno: i32, why: &dyn fmt::Display) {
-        if !log::log_enabled!(level) {
+        if level <= Level::Warn {
+            self.fs.board().failures.one();
+        } else if !log::log_enabled!(level) {
             return;
         }
         let kind = (call.operation, errno);
@@ -87,6 +89,10 @@ impl Report {
             0
         };
         let name = nix::errno::Errno::from_raw(errno);
+        if level <= Level::Warn {
+            let (path, errno) = (self.path(call), format!("{name:?}"));
+            self.fs.board().failed(call.operation, path, &errno, why);
+        }
         let mut line = format!("{} {}: {name:?}: {why}", call.operation, self.path(call));
         if kept_back > 0 {
             // Writing to a String cannot fail.

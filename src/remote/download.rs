@@ -7,6 +7,7 @@ use super::settle;
 use super::{ErrorKind, FileVersion, Remote, RemoteError};
 use crate::ftp::{FtpError, RemotePath, Transfer};
 use crate::pool::Lease;
+use crate::status::Reading;
 
 /// Failures in a row, without a byte between them, that are answered by resuming.
 const MAX_FAILURES: u32 = 3;
@@ -26,6 +27,7 @@ pub struct Download {
     /// More bytes came than the expected file has.
     longer: bool,
     state: State,
+    report: Reading,
 }
 
 /// Whether the file has to be the expected one before it is read.
@@ -92,6 +94,9 @@ impl Download {
             failures: 0,
             longer: false,
             state: State::Ended,
+            report: remote
+                .board()
+                .reading(path.to_string(), offset, expected.map(|e| e.size)),
         };
         download.begin(check)?;
         Ok(download)
@@ -135,6 +140,7 @@ impl Download {
                         self.remote.count_progress();
                         let count = self.clip(count)?;
                         self.position += count as u64;
+                        self.report.at(self.position);
                         self.state = State::Running(transfer);
                         return Ok(count);
                     }

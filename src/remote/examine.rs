@@ -9,6 +9,7 @@ use crate::ftp::listing::{Entry, EntryKind, Precision};
 use crate::ftp::{ListCommand, RemotePath};
 use crate::net::Established;
 use crate::pool::Need;
+use crate::status::Behaviour;
 
 /// For people.
 #[derive(Debug, Clone)]
@@ -51,8 +52,55 @@ pub struct Findings {
 
 /// A server that does not answer a further login for so long is taken to allow no more.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Lacks that are told, each by the command that is missing.
+const TOLD: [(Ability, &str); 10] = [
+    (Ability::Mlsd, "MLSD"),
+    (Ability::Size, "SIZE"),
+    (Ability::Mdtm, "MDTM"),
+    (Ability::Mfmt, "MFMT"),
+    (Ability::MdtmSet, "MDTM to set times"),
+    (Ability::Chmod, "SITE CHMOD"),
+    (Ability::Avbl, "AVBL"),
+    (Ability::Append, "APPE"),
+    (Ability::RenameOver, "RNTO over a file"),
+    (Ability::Patch, "REST with STOR"),
+];
 
 impl Remote {
+    /// What has been learned of the server so far. Asks nobody.
+    pub fn behaviour(&self) -> Behaviour {
+        let experience = self.pool.experience();
+        let lists = experience.features().map(|features| {
+            let offered = features.has("MLST") || features.has("MLSD");
+            match (
+                offered && !self.profile.lacks(Ability::Mlsd),
+                self.profile.list_command().0,
+            ) {
+                (true, _) => "MLSD",
+                (false, ListCommand::List) => "LIST",
+                (false, _) => "LIST -a",
+            }
+        });
+        let lacks = |(ability, name): &(Ability, &str)| {
+            self.profile.lacks(*ability).then(|| (*name).to_owned())
+        };
+        let command = match self.active {
+            true => experience.active_command(),
+            false => experience.passive_command(),
+        };
+        Behaviour {
+            listing: lists.map(str::to_owned),
+            several_commands_at_once: experience.pipelining(),
+            data: lists.map(|_| command.to_owned()),
+            active: self.active,
+            clock: match self.profile.zone() {
+                Zone::Known(offset) if lists != Some("MLSD") => Some(offset),
+                _ => None,
+            },
+            lacks: TOLD.iter().filter_map(lacks).collect(),
+        }
+    }
+
     /// Asks the server what it is and can, and lists `dir`.
     ///
     /// # Errors

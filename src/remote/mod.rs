@@ -45,6 +45,7 @@ pub use zone::EXACT_TIMES;
 use crate::ftp::listing::ListingZone;
 use crate::ftp::{FtpError, LoginConfig, RemotePath};
 use crate::pool::{Need, Pool, PoolConfig, PoolCounts, Reclaim};
+use crate::status::Board;
 use profile::ServerProfile;
 
 /// What of a file on the server tells one content from another.
@@ -86,6 +87,8 @@ pub struct Remote {
     connect_timeout: Duration,
     timeout: Duration,
     hard: bool,
+    /// The server opens the data connections.
+    active: bool,
     progress: AtomicU64,
     /// Uploads whose bytes are all sent and whose final reply is still out.
     awaiting_final: AtomicUsize,
@@ -120,6 +123,7 @@ impl Remote {
             connect_timeout: login.connect_timeout,
             timeout: login.timeout,
             hard: pool.hard,
+            active: login.active.is_some(),
             pool: Pool::new(login, pool),
             profile: ServerProfile::default(),
             home: OnceLock::new(),
@@ -167,6 +171,11 @@ impl Remote {
     /// Lets a refused password be tried again: the user has asked for it.
     pub fn forgive(&self) {
         self.pool.forgive();
+    }
+
+    /// Where all that concerns this server is reported.
+    pub fn board(&self) -> &Arc<Board> {
+        self.pool.experience().board()
     }
 
     /// How many sessions there are.

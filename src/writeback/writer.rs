@@ -241,6 +241,12 @@ impl FileWriter {
         self.state.lock().size
     }
 
+    /// Bytes of the file as it is now, and how many of them are sent, from the first on.
+    pub fn sent(&self) -> (u64, u64) {
+        let state = self.state.lock();
+        (state.size, state.sent.min(state.size))
+    }
+
     /// When the content last changed, as programs are to see it.
     pub fn modified(&self) -> SystemTime {
         let state = self.state.lock();
