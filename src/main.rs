@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         Ok(Wish::Mount(order)) => mount(*order),
         Ok(Wish::Recover(order)) => recover(*order),
         Ok(Wish::Check(order)) => check(*order),
+        Ok(Wish::Ask(what)) => mount::ask(&what),
         Ok(Wish::ListKept(directory)) => mount::list_kept(&directory),
         Err(failure) => Err(failure),
     };

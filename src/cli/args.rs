@@ -8,9 +8,11 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::argv::Spot;
+use super::asking;
 use super::foreign;
 use super::settings::{self, Settings};
 use super::table::TABLE;
+use crate::mount::Ask;
 
 /// A command line that wants something mounted.
 #[derive(Debug)]
@@ -34,6 +36,8 @@ pub(super) struct Typed {
 pub(super) enum Parsed {
     /// Something to mount.
     Mount(Box<Typed>),
+    /// Something about a mount that is there.
+    Ask(Ask),
     /// Help or version, for standard output.
     Text(String),
 }
@@ -54,6 +58,9 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, 
             };
         }
     };
+    if let Some(ask) = asking::found(&matches)? {
+        return Ok(Parsed::Ask(ask));
+    }
     let one = |id: &str| matches.get_one::<OsString>(id).cloned().unwrap_or_default();
     let mut typed = Typed {
         source: one("SOURCE").into_vec(),
@@ -135,18 +142,20 @@ pub fn command() -> Command {
     let mut command = Command::new("ftpfs")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Mounts an FTP server as a folder")
-        .override_usage("ftpfs [OPTIONS] SOURCE MOUNTPOINT\n       ftpfs --check [OPTIONS] SOURCE\n       ftpfs --recover [OPTIONS] [SOURCE]")
+        .override_usage("ftpfs [OPTIONS] SOURCE MOUNTPOINT\n       ftpfs --check [OPTIONS] SOURCE\n       ftpfs --recover [OPTIONS] [SOURCE]\n       ftpfs --status [--json | --watch] [MOUNTPOINT]\n       ftpfs --unmount MOUNTPOINT")
         .after_help(AFTER)
         .after_long_help(after_long())
         .arg(
             Arg::new("SOURCE")
-                .required_unless_present("recover")
+                .required_unless_present_any(["recover"].into_iter().chain(asking::WORDS))
                 .value_parser(raw())
                 .help("ftp://[USER@]HOST[:PORT]/PATH or [USER@]HOST[:PATH]"),
         )
         .arg(
             Arg::new("MOUNTPOINT")
-                .required_unless_present_any(["recover", "check"])
+                .required_unless_present_any(
+                    ["recover", "check"].into_iter().chain(asking::WORDS),
+                )
                 .value_parser(raw())
                 .help("an empty folder"),
         )
@@ -169,7 +178,8 @@ pub fn command() -> Command {
                 .long("recover")
                 .action(ArgAction::SetTrue)
                 .help("store what an earlier mount of SOURCE could not; without SOURCE list what is kept"),
-        );
+        )
+        .args(asking::arguments());
     for spec in TABLE {
         let hyphenated = spec.name.replace('_', "-");
         let mut arg = Arg::new(spec.name)
@@ -235,7 +245,7 @@ fn as_switch(arg: Arg) -> Arg {
         .default_missing_value("yes")
 }
 
-const AFTER: &str = "Unmount with: fusermount3 -u MOUNTPOINT";
+const AFTER: &str = "Unmount with: ftpfs --unmount MOUNTPOINT, or fusermount3 -u MOUNTPOINT";
 
 fn after_long() -> String {
     format!(
@@ -291,6 +301,7 @@ mod tests {
         match parse(args)? {
             Parsed::Mount(typed) => Ok(*typed),
             Parsed::Text(text) => Err(text),
+            Parsed::Ask(ask) => Err(format!("{ask:?}")),
         }
     }
 

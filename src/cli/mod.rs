@@ -6,6 +6,7 @@ mod value;
 mod words;
 mod foreign;
 mod args;
+mod asking;
 mod url;
 mod argv;
 mod netrc;
@@ -31,13 +32,15 @@ use self::credentials::Named;
 use self::settings::Settings;
 use self::url::Source;
 use crate::logging::LogConfig;
-use crate::mount::{Failure, MountConfig};
+use crate::mount::{Ask, Failure, MountConfig};
 
 /// What a command line asks for.
 #[derive(Debug)]
 pub enum Wish {
     /// Text for standard output: help or version.
     Text(String),
+    /// A mount that is there is to be asked something.
+    Ask(Ask),
     /// A mount.
     Mount(Box<Order>),
     /// The server is to be looked at.
@@ -74,6 +77,7 @@ impl fmt::Debug for Order {
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Wish, Failure> {
     let typed = match args::parse(args).map_err(Failure::usage)? {
         Parsed::Text(text) => return Ok(Wish::Text(text)),
+        Parsed::Ask(ask) => return Ok(Wish::Ask(ask)),
         Parsed::Mount(typed) => typed,
     };
     let Typed {

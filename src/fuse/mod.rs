@@ -11,6 +11,8 @@ mod codepage;
 mod decode;
 mod dispatch;
 mod error;
+mod forget;
+mod found;
 mod naming;
 mod options;
 mod report;
@@ -25,8 +27,10 @@ use std::time::Duration;
 
 pub use codepage::Codepage;
 pub use error::MountError;
-pub use session::{EndReason, Ended, Mounted, mount};
-pub use signals::{block_signals, signal_before};
+pub use forget::KernelCaches;
+pub use found::{Found, mounted_at, unmount};
+pub use session::{EndReason, Ended, Ender, Mounted, mount};
+pub use signals::{Told, block_signals, signal_before};
 
 /// How the mount looks to the kernel and to mount(8).
 #[derive(Debug, Clone)]

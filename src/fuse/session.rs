@@ -3,7 +3,8 @@
 use std::fmt;
 use std::fs;
 use std::mem;
-use std::os::fd::AsFd;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,8 +14,9 @@ use fuser::Session;
 
 use super::adapter::FuseAdapter;
 use super::dispatch::Dispatch;
+use super::forget::KernelCaches;
 use super::options::fuser_config;
-use super::signals::{Event, Signals};
+use super::signals::{Event, Signals, Told};
 use super::unmount::MountId;
 use super::{MountError, SessionConfig};
 use crate::fs::{DrainReport, FtpFs};
@@ -37,6 +39,10 @@ pub struct Mounted {
     /// Reads end-of-file when the kernel has let go.
     ending: UnixStream,
     signals: Signals,
+    /// Somebody has asked for the end when its other end is shut.
+    asked: UnixStream,
+    ender: Arc<UnixStream>,
+    caches: Arc<KernelCaches>,
     mount: Option<MountId>,
     mountpoint: PathBuf,
     /// See [`SessionConfig::timeout`].
@@ -59,8 +65,34 @@ pub enum EndReason {
     Unmounted,
     /// This signal asked for it.
     Signal(&'static str),
+    /// [`Ender::end`].
+    Asked,
     /// The kernel or the system ended it without an unmount (an administrator's abort).
     Aborted,
+}
+
+impl fmt::Display for EndReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unmounted => "unmounted",
+            Self::Signal(name) => name,
+            Self::Asked => "asked to end",
+            Self::Aborted => "aborted",
+        })
+    }
+}
+
+/// Ends a mount as a first signal does. Asked again, or while the mount ends already, it does nothing: a
+/// second signal would not wait for the last uploads.
+#[derive(Debug, Clone)]
+pub struct Ender(Arc<UnixStream>);
+
+impl Ender {
+    /// Does not wait for the end.
+    pub fn end(&self) {
+        // Fails only where it was done before.
+        self.0.shutdown(Shutdown::Write).ok();
+    }
 }
 
 /// How a mount has ended.
@@ -96,6 +128,7 @@ pub fn mount(
 
     let signals = Signals::new().map_err(MountError::Resources)?;
     let (alive, ending) = UnixStream::pair().map_err(MountError::Resources)?;
+    let (ender, asked) = UnixStream::pair().map_err(MountError::Resources)?;
     let dispatch =
         Dispatch::new(fs, workers, &mountpoint, config).map_err(MountError::Resources)?;
     let dispatch = Arc::new(dispatch);
@@ -107,6 +140,7 @@ pub fn mount(
         log::warn!("cannot read the table of mounts: {error}");
         None
     });
+    let caches = KernelCaches::new(session.notifier(), Arc::clone(dispatch.fs()));
     let notifier = session.notifier();
     dispatch.fs().on_attributes_changed(move |ino| {
         // An offset below 0: attributes only, so that nothing in the kernel waits for pages.
@@ -122,6 +156,9 @@ pub fn mount(
         dispatch,
         ending,
         signals,
+        asked,
+        ender: Arc::new(ender),
+        caches: Arc::new(caches),
         mount,
         mountpoint,
         patience: config.timeout,
@@ -140,26 +177,39 @@ fn check_mountpoint(mountpoint: &Path) -> Result<PathBuf, MountError> {
 impl Mounted {
     /// Serves until the mount is unmounted or SIGINT or SIGTERM comes, and then brings home what the
     /// server does not have yet. After a lazy unmount that is when the last file is closed.
-    /// SIGHUP calls `on_hangup`, which must not wait. The signals must be blocked
+    /// `hear` is told of what else happens, and must not wait. The signals must be blocked
     /// ([`block_signals`](super::block_signals)) in all threads.
-    pub fn run(self, on_hangup: &mut dyn FnMut()) -> Ended {
-        let mut reason = match self.wait(None, on_hangup) {
+    pub fn run(self, hear: &mut dyn FnMut(Told)) -> Ended {
+        let asked = Some(self.asked.as_fd());
+        let mut reason = match wait(&self.signals, &self.ending, asked, None, hear) {
             Event::End(signal) => EndReason::Signal(signal),
+            Event::Asked => EndReason::Asked,
             _ => EndReason::Unmounted,
         };
+        hear(Told::Ending);
         let mut hurry = false;
-        if let EndReason::Signal(signal) = reason {
-            log::info!("{signal}: unmounting {}", self.mountpoint.display());
+        if let EndReason::Signal(_) | EndReason::Asked = reason {
+            log::info!("{reason}: unmounting {}", self.mountpoint.display());
             self.unmount();
-            hurry = self.linger(on_hangup);
+            hurry = self.linger(hear);
         } else if self.mount.as_ref().is_some_and(MountId::is_dead) {
             // The connection is gone, the mount is not: all it can say is ENOTCONN.
             reason = EndReason::Aborted;
             self.unmount();
         }
         self.dispatch.close();
-        let drain = if hurry { None } else { self.drain(on_hangup) };
+        let drain = if hurry { None } else { self.drain(hear) };
         Ended { reason, drain }
+    }
+
+    /// What the kernel remembers of it.
+    pub fn caches(&self) -> Arc<KernelCaches> {
+        Arc::clone(&self.caches)
+    }
+
+    /// For who may want it to end.
+    pub fn ender(&self) -> Ender {
+        Ender(Arc::clone(&self.ender))
     }
 
     fn unmount(&self) {
@@ -173,17 +223,17 @@ impl Mounted {
     }
 
     /// Waits for the end, a signal that ends, or the limit.
-    fn wait(&self, limit: Option<Duration>, on_hangup: &mut dyn FnMut()) -> Event {
-        wait(&self.signals, &self.ending, limit, on_hangup)
+    fn wait(&self, limit: Option<Duration>, hear: &mut dyn FnMut(Told)) -> Event {
+        wait(&self.signals, &self.ending, None, limit, hear)
     }
 
     /// After a signal: waits until the files that are open are closed, as long as that makes sense.
     /// True if a second signal came.
-    fn linger(&self, on_hangup: &mut dyn FnMut()) -> bool {
+    fn linger(&self, hear: &mut dyn FnMut(Told)) -> bool {
         let begun = Instant::now();
         let mut last = (self.dispatch.activity().0, begun);
         loop {
-            match self.wait(Some(LINGER_TICK), on_hangup) {
+            match self.wait(Some(LINGER_TICK), hear) {
                 Event::Timeout => {}
                 Event::End(_) => return true,
                 _ => return false,
@@ -204,7 +254,7 @@ impl Mounted {
     }
 
     /// Brings home what the server does not have; `None` if a signal came first.
-    fn drain(&self, on_hangup: &mut dyn FnMut()) -> Option<DrainReport> {
+    fn drain(&self, hear: &mut dyn FnMut(Told)) -> Option<DrainReport> {
         let fs = Arc::clone(self.dispatch.fs());
         let patience = self.patience;
         let drained = UnixStream::pair().and_then(|(alive, drained)| {
@@ -223,7 +273,7 @@ impl Mounted {
                 return Some(self.dispatch.fs().drain(patience));
             }
         };
-        match wait(&self.signals, &drained, None, on_hangup) {
+        match wait(&self.signals, &drained, None, None, hear) {
             Event::End(signal) => {
                 log::warn!("{signal} again: not waiting for the last uploads");
                 None
@@ -236,12 +286,13 @@ impl Mounted {
 fn wait(
     signals: &Signals,
     ending: &UnixStream,
+    asked: Option<BorrowedFd<'_>>,
     limit: Option<Duration>,
-    on_hangup: &mut dyn FnMut(),
+    hear: &mut dyn FnMut(Told),
 ) -> Event {
     loop {
-        match signals.wait(ending.as_fd(), limit) {
-            Ok(Event::HangUp) => on_hangup(),
+        match signals.wait(ending.as_fd(), asked, limit) {
+            Ok(Event::Told(what)) => hear(what),
             Ok(event) => return event,
             Err(error) => {
                 log::error!("cannot wait for signals: {error}");

@@ -18,10 +18,11 @@ fn handled() -> SigSet {
         set.add(signal);
     }
     set.add(Signal::SIGHUP);
+    set.add(Signal::SIGUSR1);
     set
 }
 
-/// Keeps SIGINT, SIGTERM and SIGHUP back for [`Mounted::run`](super::Mounted::run). To be called
+/// Keeps SIGINT, SIGTERM, SIGHUP and SIGUSR1 back for [`Mounted::run`](super::Mounted::run). To be called
 /// before the process has a second thread: each inherits this from the one that starts it.
 ///
 /// # Errors
@@ -38,12 +39,23 @@ pub fn block_signals() -> io::Result<()> {
 pub fn signal_before(over: BorrowedFd<'_>) -> io::Result<Option<&'static str>> {
     let signals = Signals::new()?;
     loop {
-        match signals.wait(over, None)? {
+        match signals.wait(over, None, None)? {
             Event::End(signal) => return Ok(Some(signal)),
             Event::Ended => return Ok(None),
-            Event::HangUp | Event::Timeout => {}
+            Event::Asked | Event::Told(_) | Event::Timeout => {}
         }
     }
+}
+
+/// What is told to who serves a mount, while it goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// SIGHUP.
+    HangUp,
+    /// SIGUSR1.
+    Dump,
+    /// The mount is being taken away; what is not stored yet will be.
+    Ending,
 }
 
 /// What has happened.
@@ -53,8 +65,10 @@ pub(super) enum Event {
     Ended,
     /// SIGINT or SIGTERM, by its name.
     End(&'static str),
-    /// SIGHUP.
-    HangUp,
+    /// Somebody has asked for the end, without a signal.
+    Asked,
+    /// Something that ends nothing.
+    Told(Told),
     /// Nothing.
     Timeout,
 }
@@ -77,13 +91,14 @@ impl Signals {
         })
     }
 
-    /// Waits for a signal, or until the other end of `ending` is closed, for `limit` at most.
+    /// Waits for a signal, or until the other end of `ending` or of `asked` is closed, for `limit` at most.
     ///
     /// # Errors
     /// What poll(2) or read(2) says.
     pub(super) fn wait(
         &self,
         ending: BorrowedFd<'_>,
+        asked: Option<BorrowedFd<'_>>,
         limit: Option<Duration>,
     ) -> io::Result<Event> {
         let limit = match limit {
@@ -94,6 +109,7 @@ impl Signals {
             let mut watched = [
                 PollFd::new(self.arrived.as_fd(), PollFlags::POLLIN),
                 PollFd::new(ending, PollFlags::POLLIN),
+                PollFd::new(asked.unwrap_or(ending), PollFlags::POLLIN),
             ];
             match poll(&mut watched, limit) {
                 Ok(0) => return Ok(Event::Timeout),
@@ -105,6 +121,9 @@ impl Signals {
             if ended {
                 return Ok(Event::Ended);
             }
+            if asked.is_some() && watched[2].any().unwrap_or(true) {
+                return Ok(Event::Asked);
+            }
             let Some(arrived) = self.arrived.read_signal()? else {
                 continue;
             };
@@ -112,7 +131,8 @@ impl Signals {
                 .ok()
                 .and_then(|number| Signal::try_from(number).ok());
             match signal {
-                Some(Signal::SIGHUP) => return Ok(Event::HangUp),
+                Some(Signal::SIGHUP) => return Ok(Event::Told(Told::HangUp)),
+                Some(Signal::SIGUSR1) => return Ok(Event::Told(Told::Dump)),
                 Some(signal) if ENDING.contains(&signal) => {
                     return Ok(Event::End(signal.as_str()));
                 }
@@ -134,16 +154,22 @@ mod tests {
     fn signals_and_the_end_are_events() {
         let signals = Signals::new().unwrap();
         let (alive, ending) = UnixStream::pair().unwrap();
-        let wait = |limit| signals.wait(ending.as_fd(), limit).unwrap();
+        let wait = |limit| signals.wait(ending.as_fd(), None, limit).unwrap();
         assert_eq!(wait(Some(Duration::ZERO)), Event::Timeout);
         for (signal, event) in [
             (Signal::SIGTERM, Event::End("SIGTERM")),
             (Signal::SIGINT, Event::End("SIGINT")),
-            (Signal::SIGHUP, Event::HangUp),
+            (Signal::SIGHUP, Event::Told(Told::HangUp)),
+            (Signal::SIGUSR1, Event::Told(Told::Dump)),
         ] {
             raise(signal).unwrap();
             assert_eq!(wait(LONG), event);
         }
+        let (shut, asked) = UnixStream::pair().unwrap();
+        drop(shut);
+        let asked = Some(asked.as_fd());
+        let first = signals.wait(ending.as_fd(), asked, LONG).unwrap();
+        assert_eq!(first, Event::Asked);
         drop(alive);
         assert_eq!(wait(LONG), Event::Ended);
     }

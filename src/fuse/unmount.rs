@@ -62,7 +62,7 @@ impl MountId {
         });
         match direct {
             Ok(()) => Ok(()),
-            Err(Errno::EPERM) => unmount_by_helper(path),
+            Err(Errno::EPERM) => unmount_by_helper(path, &["-u", "-z"]),
             // Somebody was faster.
             Err(Errno::EINVAL | Errno::ENOENT) => Ok(()),
             Err(error) => Err(error.into()),
@@ -71,11 +71,12 @@ impl MountId {
 }
 
 /// The setuid helper may do for a user what umount(2) refuses.
-fn unmount_by_helper(mountpoint: &Path) -> io::Result<()> {
+pub(super) fn unmount_by_helper(mountpoint: &Path, how: &[&str]) -> io::Result<()> {
     let mut problem = io::Error::from(io::ErrorKind::NotFound);
     for helper in helpers() {
         let run = Command::new(&helper)
-            .args(["-u", "-z", "--"])
+            .args(how)
+            .arg("--")
             .arg(mountpoint)
             .stdin(Stdio::null())
             .output();
@@ -146,7 +147,7 @@ fn mounts_at(mountinfo: &[u8], mountpoint: &Path) -> impl Iterator<Item = MountI
 }
 
 /// Space, tab, newline and backslash are written as a backslash and three octal digits.
-fn unescape(field: &[u8]) -> Vec<u8> {
+pub(super) fn unescape(field: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((&byte, behind)) = rest.split_first() {

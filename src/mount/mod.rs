@@ -1,8 +1,12 @@
 //! Composition root: wires the rooms bottom-up and runs until unmounted.
 
+mod asking;
 mod check;
 mod keeping;
+mod live;
+mod progress;
 mod recover;
+mod service;
 
 use std::fmt;
 use std::io;
@@ -11,17 +15,19 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use asking::{Ask, Look, ask};
 pub use check::check;
 pub use recover::{list_kept, recover};
 
 use crate::fs::{FsConfig, FtpFs};
 use crate::ftp::listing::ListingZone;
 use crate::ftp::{LoginConfig, RemotePath, Security, printable};
-use crate::fuse::{self, SessionConfig};
+use crate::fuse::{self, SessionConfig, Told};
 use crate::pool::PoolConfig;
 use crate::remote::{ErrorKind, Remote, RemoteError};
 use crate::workers::Workers;
 use crate::writeback::JournalConfig;
+use live::Live;
 
 /// Everything that the command line decides: the sum of what the rooms want to know.
 #[derive(Debug, Clone)]
@@ -60,7 +66,7 @@ impl MountConfig {
 pub enum Status {
     /// The command line, or a file it names.
     Usage = 1,
-    /// The mountpoint, FUSE, or the system.
+    /// The mountpoint, FUSE, or the system; nothing is mounted where a mount is asked.
     System = 2,
     /// User or password refused.
     Login = 3,
@@ -160,6 +166,8 @@ pub fn run(config: &MountConfig, mounted: impl FnOnce() -> io::Result<()>) -> Re
             journal.close();
             Failure::system(error.to_string())
         })?;
+    let live = Live::new(config, &remote, &fs, &journal);
+    let socket = live.answer(config, session.ender());
     let earlier = keeping::earlier(&journal);
     if let Some(earlier) = earlier.as_ref().filter(|_| !config.foreground) {
         keeping::tell_terminal(earlier);
@@ -167,8 +175,9 @@ pub fn run(config: &MountConfig, mounted: impl FnOnce() -> io::Result<()>) -> Re
     if let Err(error) = mounted() {
         // Nobody knows of this mount, so nobody would unmount it: it goes as if told to.
         log::error!("nobody waits for this mount any more: {error}");
-        raise_end();
+        session.ender().end();
     }
+    service::ready(config);
     log::info!(
         "mounted {} on {}",
         config.session.source,
@@ -178,13 +187,22 @@ pub fn run(config: &MountConfig, mounted: impl FnOnce() -> io::Result<()>) -> Re
         log::warn!("{earlier}");
     }
     keeping::clean(&journal, config, &remote, &workers);
-    let ended = session.run(&mut || {
-        log::info!("SIGHUP: caches are dropped, a refused password may be tried again");
-        fs.drop_caches();
-        remote.forgive();
+    let caches = session.caches();
+    let ended = session.run(&mut |told| match told {
+        Told::HangUp => {
+            log::info!("SIGHUP: caches are dropped, a refused password may be tried again");
+            fs.drop_caches();
+            caches.forget();
+            remote.forgive();
+        }
+        Told::Dump => live.log(),
+        Told::Ending => {
+            remote.board().ends();
+            service::stopping(config, &fs.standing());
+        }
     });
     log::info!(
-        "unmounted {}: {:?}",
+        "unmounted {}: {}",
         config.session.mountpoint.display(),
         ended.reason
     );
@@ -195,6 +213,12 @@ pub fn run(config: &MountConfig, mounted: impl FnOnce() -> io::Result<()>) -> Re
     remote.close();
     workers.close();
     journal.close();
+    if let Err(failure) = &outcome {
+        service::stopped(config, &failure.message);
+    }
+    if let Some(socket) = socket {
+        socket.close(&live::ended(&outcome));
+    }
     outcome
 }
 
@@ -217,14 +241,6 @@ fn interruptible<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Fail
     // It has nothing to say, and a panic in it has been reported.
     watch.join().ok();
     result
-}
-
-/// Asks our own session to end, the way everybody else does.
-fn raise_end() {
-    let own = rustix::process::getpid();
-    if let Err(error) = rustix::process::kill_process(own, rustix::process::Signal::TERM) {
-        log::error!("cannot end: {error}");
-    }
 }
 
 /// The server, and the folder on it that is to be mounted.

@@ -47,6 +47,7 @@ impl Ftpfs {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ftpfs"));
         command
             .env("HOME", home.path())
+            .env("XDG_RUNTIME_DIR", home.path())
             .env_remove("XDG_CACHE_HOME")
             .env_remove("XDG_STATE_HOME")
             .env_remove("FTPFS_PASSWORD")

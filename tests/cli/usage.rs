@@ -273,3 +273,29 @@ fn encryption_that_cannot_be_meant() {
         Ftpfs::new().mount(source).fails(5, &["127.0.0.1:1"]);
     }
 }
+
+#[test]
+fn mounts_that_are_there_are_asked_and_ended_by_their_mountpoint() {
+    for (line, code, part) in [
+        (&["--status", "a", "b"][..], 1, "a mountpoint at most"),
+        (
+            &["--status", "--json", "--watch"],
+            1,
+            "a mountpoint at most",
+        ),
+        (&["--status", "--recover"], 1, "a mountpoint at most"),
+        (&["--json", "h", "m"], 1, "belong to --status"),
+        (&["--unmount"], 1, "ftpfs --unmount MOUNTPOINT"),
+        (&["--unmount", "a", "b"], 1, "ftpfs --unmount MOUNTPOINT"),
+        (
+            &["--unmount", "--json", "a"],
+            1,
+            "ftpfs --unmount MOUNTPOINT",
+        ),
+        (&["--status", "/nowhere"], 2, "/nowhere: "),
+        (&["--unmount", "/nowhere"], 2, "/nowhere: "),
+        (&["--unmount", "/"], 2, "is mounted here, not ftpfs"),
+    ] {
+        Ftpfs::new().args(line).fails(code, &[part]);
+    }
+}

@@ -83,6 +83,7 @@ impl Mounted {
         let top = place.path().canonicalize().expect("the temporary folder");
         let (path, log, home) = (top.join("mnt"), top.join("log"), top.join("home"));
         fs::create_dir(&path).expect("the mountpoint");
+        fs::create_dir(top.join("run")).expect("the folder of sockets");
         fs::create_dir(&home).expect("the home");
         let out = File::create(&log).expect("the log");
 
@@ -101,6 +102,8 @@ impl Mounted {
             .arg(&path)
             // Nothing of the caller's: no netrc, no configuration, a journal of its own.
             .env("HOME", &home)
+            .env("XDG_RUNTIME_DIR", top.join("run"))
+            .env_remove("NOTIFY_SOCKET")
             .env_remove("XDG_CACHE_HOME")
             .env_remove("XDG_CONFIG_HOME")
             .env_remove("XDG_STATE_HOME")
@@ -145,6 +148,17 @@ impl Mounted {
     /// The home of the program, if it has one of its own: caches and journals are below it. It lives as long as the mount.
     pub fn home(&self) -> PathBuf {
         self.path.with_file_name("home")
+    }
+
+    /// `ftpfs` as whoever has mounted this would type it.
+    pub fn ftpfs(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ftpfs"));
+        command
+            .args(arguments)
+            .env("HOME", self.home())
+            .env("XDG_RUNTIME_DIR", self.path.with_file_name("run"))
+            .stdin(Stdio::null());
+        command
     }
 
     /// What the program has printed so far.

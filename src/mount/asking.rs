@@ -1,0 +1,231 @@
+//! `--status` and `--unmount`: asks mounts that other processes serve.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::progress::Progress;
+use super::{Failure, Status};
+use crate::fuse::{self, Found};
+use crate::status::{self, AskError, Report};
+
+/// A command line about a mount that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// What it, or all of this user, are doing.
+    Status {
+        /// As typed; `None`: all of this user.
+        mountpoint: Option<PathBuf>,
+        /// How it is told.
+        look: Look,
+    },
+    /// It is to end. The mountpoint as typed.
+    Unmount(PathBuf),
+}
+
+/// How the status is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// For people, once.
+    Once,
+    /// For programs, once.
+    Json,
+    /// For people, again and again.
+    Watch,
+}
+
+/// How often the screen is drawn anew.
+const TICK: Duration = Duration::from_millis(250);
+
+/// Asks, and prints the answer.
+///
+/// # Errors
+/// [`Status::System`] if nothing is mounted there; [`Status::NotStored`] if something could not be stored.
+pub fn ask(what: &Ask) -> Result<(), Failure> {
+    match what {
+        Ask::Status { mountpoint, look } => look_at(mountpoint.as_deref(), *look),
+        Ask::Unmount(mountpoint) => unmount(mountpoint),
+    }
+}
+
+fn look_at(mountpoint: Option<&Path>, look: Look) -> Result<(), Failure> {
+    let sockets = match mountpoint {
+        Some(typed) => vec![socket_at(typed)?],
+        None => status::sockets(user()),
+    };
+    let reports = asked(&sockets)?;
+    if reports.is_empty() && look == Look::Json && mountpoint.is_none() {
+        // A program reads an answer in any case.
+        say(&json(&reports, false)?)?;
+    }
+    if reports.is_empty() {
+        return Err(match mountpoint {
+            Some(typed) => silent(typed),
+            None => Failure::system("nothing is mounted by this user"),
+        });
+    }
+    match look {
+        Look::Json => say(&json(&reports, mountpoint.is_some())?),
+        Look::Once => {
+            let texts: Vec<String> = reports.iter().map(Report::to_string).collect();
+            say(&texts.join("\n"))
+        }
+        Look::Watch => watch(&sockets, &reports),
+    }
+}
+
+fn json(reports: &[Report], one: bool) -> Result<String, Failure> {
+    Report::json(reports, one).map_err(|error| Failure::system(error.to_string()))
+}
+
+/// Those who answer. A mount that is dead, or ends just now, is left out.
+fn asked(sockets: &[PathBuf]) -> Result<Vec<Report>, Failure> {
+    let mut reports = Vec::new();
+    for socket in sockets {
+        match status::ask(socket) {
+            Ok(report) => reports.push(report),
+            Err(AskError::Nobody) => {}
+            Err(AskError::Failed(e)) if e.kind() == io::ErrorKind::UnexpectedEof => {}
+            Err(error) => {
+                let socket = socket.display();
+                return Err(Failure::system(format!("{socket}: {error}")));
+            }
+        }
+    }
+    Ok(reports)
+}
+
+/// Until all of them have ended; Ctrl-C ends the process as it does any other.
+fn watch(sockets: &[PathBuf], first: &[Report]) -> Result<(), Failure> {
+    let mut progress = Progress::on_stdout();
+    let mut reports = first.to_vec();
+    while !reports.is_empty() {
+        progress.show(&reports).map_err(|error| of_stdout(&error))?;
+        std::thread::sleep(TICK);
+        reports = asked(sockets)?;
+    }
+    progress.end();
+    say("unmounted\n")
+}
+
+/// The socket of the mount at a typed path, which is not touched itself: a dead server must not keep anybody
+/// waiting here.
+fn socket_at(typed: &Path) -> Result<PathBuf, Failure> {
+    let place = place(typed)?;
+    let owner = fuse::mounted_at(&place).and_then(|found| found.owner);
+    [Some(user()), owner]
+        .into_iter()
+        .flatten()
+        .find_map(|user| status::socket_of(&place, user))
+        .ok_or_else(|| silent(typed))
+}
+
+/// Absolute and without links. The last name is left alone if a mount is there.
+fn place(typed: &Path) -> Result<PathBuf, Failure> {
+    let fail = |error: io::Error| {
+        Failure::system(format!(
+            "{}: cannot be a mountpoint: {error}",
+            typed.display()
+        ))
+    };
+    if let (Some(parent), Some(name)) = (typed.parent(), typed.file_name()) {
+        let parent = match parent.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => parent,
+        };
+        let place = parent.canonicalize().map_err(fail)?.join(name);
+        if fuse::mounted_at(&place).is_some() {
+            return Ok(place);
+        }
+    }
+    typed.canonicalize().map_err(fail)
+}
+
+fn silent(typed: &Path) -> Failure {
+    let shown = typed.display();
+    let found = place(typed).ok().and_then(|place| fuse::mounted_at(&place));
+    Failure::system(match found {
+        Some(found) if found.is_ours() => format!(
+            "{shown}: {} is mounted here, but its process does not answer this user",
+            found.source
+        ),
+        Some(found) => format!("{shown}: {} is mounted here, not ftpfs", found.source),
+        None => format!("{shown}: nothing is mounted here"),
+    })
+}
+
+/// Also waits for a process whose mount is gone already, and that stores what is left.
+fn unmount(typed: &Path) -> Result<(), Failure> {
+    let shown = typed.display();
+    if let Ok(socket) = socket_at(typed) {
+        match status::end(&socket) {
+            Ok(mut ending) => return wait_for(&mut ending, &socket, typed),
+            Err(AskError::Nobody) => {}
+            Err(error) => return Err(Failure::system(format!("{shown}: {error}"))),
+        }
+    }
+    // Of a process that is dead, or of one that could make no socket.
+    let place = place(typed)?;
+    if !fuse::mounted_at(&place)
+        .as_ref()
+        .is_some_and(Found::is_ours)
+    {
+        return Err(silent(typed));
+    }
+    fuse::unmount(&place).map_err(|error| Failure::system(format!("{shown}: {error}")))?;
+    tell(&format!(
+        "warning: {shown}: unmounted; its process could not be asked whether everything is stored"
+    ));
+    Ok(())
+}
+
+fn wait_for(ending: &mut status::Ending, socket: &Path, typed: &Path) -> Result<(), Failure> {
+    let mut progress = Progress::on_stderr();
+    let ended = loop {
+        match ending.wait(TICK) {
+            Ok(Some(ended)) => break ended,
+            Ok(None) => {}
+            Err(error) => {
+                progress.end();
+                return Err(Failure::new(
+                    Status::NotStored,
+                    format!(
+                        "{}: its process has ended without a word ({error}); what could not be stored is listed by: ftpfs --recover",
+                        typed.display()
+                    ),
+                ));
+            }
+        }
+        if io::stderr().is_terminal()
+            && let Ok(report) = status::ask(socket)
+        {
+            progress
+                .show(&[report])
+                .map_err(|error| of_stdout(&error))?;
+        }
+    };
+    progress.end();
+    match ended.code {
+        0 => Ok(()),
+        code => Err(Failure::new(Status::from_code(code), ended.message)),
+    }
+}
+
+fn user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+fn say(text: &str) -> Result<(), Failure> {
+    io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(|error| of_stdout(&error))
+}
+
+fn of_stdout(error: &io::Error) -> Failure {
+    Failure::system(format!("standard output: {error}"))
+}
+
+fn tell(line: &str) {
+    // Where nobody reads standard error any more, nothing is lost.
+    drop(writeln!(io::stderr(), "ftpfs: {line}"));
+}
