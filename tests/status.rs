@@ -24,6 +24,18 @@ fn server() -> Server {
     Server::start(Brand::Pyftpdlib)
 }
 
+/// The socket comes a moment after the mount.
+#[track_caller]
+fn mounted(url: &str, options: &[&str]) -> Mounted {
+    let mount = Mounted::new(url, options);
+    poll::until(LIMIT, "the socket", || {
+        let folder = mount.path().with_file_name("run").join("ftpfs");
+        let named = |entry: fs::DirEntry| entry.path().extension().is_some_and(|e| e == "sock");
+        fs::read_dir(folder).is_ok_and(|entries| entries.flatten().any(named))
+    });
+    mount
+}
+
 fn output(mut command: Command) -> Output {
     command.output().unwrap()
 }
@@ -74,7 +86,7 @@ fn a_mount_tells_what_it_is_and_what_it_has_done() {
     let content = vec![b'x'; 700_000];
     fs::write(server.at("large"), &content).unwrap();
     server.hand_over();
-    let mount = Mounted::new(&server.url, &[]);
+    let mount = mounted(&server.url, &[]);
     assert_eq!(fs::read(mount.at("large")).unwrap(), content);
     fs::write(mount.at("new"), &content).unwrap();
     fs::read_dir(mount.path()).unwrap().for_each(drop);
@@ -126,7 +138,7 @@ fn a_mount_tells_what_it_is_and_what_it_has_done() {
 #[test]
 fn errors_are_told_with_the_words_of_the_server() {
     let server = Server::start_with(Brand::Vsftpd, &[("FTPFS_READ_ONLY", "1")]);
-    let mount = Mounted::new(&server.url, &[]);
+    let mount = mounted(&server.url, &[]);
     fs::create_dir(mount.at("new")).unwrap_err();
     let said = status(&mount);
     assert_eq!(said["failures"], 1);
@@ -148,7 +160,7 @@ fn errors_are_told_with_the_words_of_the_server() {
 #[test]
 fn where_nothing_is_mounted_the_status_says_so() {
     let server = server();
-    let mount = Mounted::new(&server.url, &[]);
+    let mount = mounted(&server.url, &[]);
     let elsewhere = mount.home();
     let none = output(mount.ftpfs(&["--status", elsewhere.to_str().unwrap()]));
     assert_eq!(none.status.code(), Some(2));
@@ -194,7 +206,7 @@ fn sockets(mount: &Mounted) -> Vec<std::path::PathBuf> {
 #[test]
 fn only_the_user_can_reach_the_socket() {
     let server = server();
-    let mount = Mounted::new(&server.url, &[]);
+    let mount = mounted(&server.url, &[]);
     let folder = mount.path().with_file_name("run").join("ftpfs");
     let mode = fs::metadata(folder).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
@@ -205,7 +217,7 @@ fn a_connection_that_waits_is_told_with_its_command() {
     let server = server();
     fs::write(server.at("slow file"), "x").unwrap();
     server.hand_over();
-    let mount = Mounted::new(&server.url, &["timeout=300", "connect_timeout=300"]);
+    let mount = mounted(&server.url, &["timeout=300", "connect_timeout=300"]);
     assert_eq!(fs::read_dir(mount.path()).unwrap().count(), 1);
     server.signal("STOP");
     let mut cat = Command::new("cat")
@@ -229,7 +241,7 @@ fn a_connection_that_waits_is_told_with_its_command() {
 #[test]
 fn unmounting_by_name_waits_until_all_is_stored() {
     let server = server();
-    let mut mount = Mounted::new(&server.url, &["writeback", "timeout=60"]);
+    let mut mount = mounted(&server.url, &["writeback", "timeout=60"]);
     fs::read_dir(mount.path()).unwrap().for_each(drop);
     server.signal("STOP");
     fs::write(mount.at("late"), "content").unwrap();
@@ -271,7 +283,7 @@ fn unmounting_by_name_waits_until_all_is_stored() {
 #[test]
 fn unmounting_by_name_tells_what_could_not_be_stored() {
     let server = server();
-    let mut mount = Mounted::new(
+    let mut mount = mounted(
         &server.url,
         &["writeback", "timeout=2", "connect_timeout=2"],
     );
@@ -291,7 +303,7 @@ fn unmounting_by_name_tells_what_could_not_be_stored() {
 #[test]
 fn unmounting_by_name_works_without_a_socket_and_after_a_crash() {
     let server = server();
-    let mut mount = Mounted::new(&server.url, &[]);
+    let mut mount = mounted(&server.url, &[]);
     let place = mount.path().to_str().unwrap().to_owned();
     for socket in sockets(&mount) {
         fs::remove_file(socket).unwrap();
@@ -317,7 +329,7 @@ fn unmounting_by_name_works_without_a_socket_and_after_a_crash() {
         "{again:?}"
     );
 
-    let mut killed = Mounted::new(&server.url, &[]);
+    let mut killed = mounted(&server.url, &[]);
     let place = killed.path().to_str().unwrap().to_owned();
     assert!(killed.send("KILL") && killed.has_ended(LIMIT));
     assert_eq!(sockets(&killed).len(), 1);
@@ -333,7 +345,7 @@ fn unmounting_by_name_works_without_a_socket_and_after_a_crash() {
 #[test]
 fn watching_goes_on_until_the_mount_ends() {
     let server = server();
-    let mut mount = Mounted::new(&server.url, &["writeback"]);
+    let mut mount = mounted(&server.url, &["writeback"]);
     fs::read_dir(mount.path()).unwrap().for_each(drop);
     server.signal("STOP");
     fs::write(mount.at("late"), "content").unwrap();
@@ -361,7 +373,7 @@ fn usr1_tells_the_log_and_hup_forgets_what_was_seen() {
     let server = server();
     fs::write(server.at("file"), "old").unwrap();
     server.hand_over();
-    let mount = Mounted::new(&server.url, &["cache_timeout=3600"]);
+    let mount = mounted(&server.url, &["cache_timeout=3600"]);
     let size = || fs::metadata(mount.at("file")).unwrap().len();
     assert_eq!(
         (size(), fs::read(mount.at("file")).unwrap()),

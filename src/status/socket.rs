@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, poll};
 use serde::{Deserialize, Serialize};
@@ -178,7 +177,7 @@ fn converse(
     answers: &Answers,
     waiting: &Mutex<Vec<UnixStream>>,
 ) -> io::Result<()> {
-    let asks = getsockopt(&stream, PeerCredentials)?.uid();
+    let asks = peer(&stream)?;
     if asks != 0 && asks != place::own_user() {
         return Err(io::Error::other(format!("user {asks} may not ask")));
     }
@@ -195,6 +194,18 @@ fn converse(
             Ok(())
         }
     }
+}
+
+/// The user at the other end: who reaches the folder need not be the one it belongs to.
+fn peer(stream: &UnixStream) -> io::Result<u32> {
+    #[cfg(target_os = "linux")]
+    let user = {
+        use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+        getsockopt(stream, PeerCredentials)?.uid()
+    };
+    #[cfg(not(target_os = "linux"))]
+    let user = nix::unistd::getpeereid(stream)?.0.as_raw();
+    Ok(user)
 }
 
 fn question(mut stream: &UnixStream) -> io::Result<Question> {
