@@ -417,3 +417,73 @@ fn a_service_manager_is_told_of_the_beginning_and_of_the_end() {
     let last = heard();
     assert!(last.contains("STOPPING=1\n"), "{last}");
 }
+
+#[test]
+fn a_service_manager_is_told_what_is_left_and_asked_for_time() {
+    let server = server();
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(LIMIT)).unwrap();
+    let options = ["writeback", "timeout=60"];
+    let mount = Mounted::run(&server.url, &options, |command| {
+        command.env("NOTIFY_SOCKET", &path);
+    });
+    let mut mount = mount.unwrap_or_else(|refused| panic!("{}", refused.log));
+    fs::read_dir(mount.path()).unwrap().for_each(drop);
+    server.signal("STOP");
+    fs::write(mount.at("late"), "content").unwrap();
+    assert!(mount.send("TERM"));
+    let mut heard = String::new();
+    // The second is told while the upload goes on.
+    while heard.matches("files to be stored: 1, 7 bytes").count() < 2 {
+        let mut buffer = [0; 4096];
+        let count = socket.recv(&mut buffer).unwrap();
+        heard += &text(&buffer[..count]);
+    }
+    assert!(heard.contains("EXTEND_TIMEOUT_USEC="), "{heard}");
+    server.signal("CONT");
+    assert!(mount.has_ended(LIMIT));
+    assert_eq!(fs::read(server.at("late")).unwrap(), b"content");
+}
+
+#[test]
+fn on_a_terminal_bars_show_what_is_under_way() {
+    let server = server();
+    let mut mount = mounted(&server.url, &["writeback", "timeout=60"]);
+    fs::read_dir(mount.path()).unwrap().for_each(drop);
+    server.signal("STOP");
+    fs::write(mount.at("late"), "content").unwrap();
+    let place = mount.path().to_str().unwrap().to_owned();
+    let on_terminal = |arguments: &str, shown: &Path| {
+        let program = env!("CARGO_BIN_EXE_ftpfs");
+        let line = format!("stty cols 120; exec '{program}' {arguments} '{place}'");
+        let mut script = mount.ftpfs(&[]);
+        let environment: Vec<_> = script
+            .get_envs()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+            .collect();
+        script = Command::new("script");
+        script
+            .args(["-qefc", &line])
+            .arg(shown)
+            .envs(environment)
+            .env("TERM", "xterm")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
+        script.spawn().unwrap()
+    };
+    let screen =
+        |shown: &Path| String::from_utf8_lossy(&fs::read(shown).unwrap_or_default()).into_owned();
+    let bar = |screen: &str| screen.contains("/late") && screen.contains("0 B of        7 B");
+    let [first, second] = ["watched", "unmounted"].map(|name| mount.home().join(name));
+    let mut watch = on_terminal("--status --watch", &first);
+    poll::until(LIMIT, "a bar of the watch", || bar(&screen(&first)));
+    let mut unmount = on_terminal("--unmount", &second);
+    poll::until(LIMIT, "a bar of the end", || {
+        bar(&screen(&second)) && screen(&second).contains("unmounting, ")
+    });
+    server.signal("CONT");
+    assert_eq!((ended(&mut watch), ended(&mut unmount)), (Some(0), Some(0)));
+    assert!(mount.has_ended(LIMIT));
+}

@@ -188,6 +188,7 @@ pub fn run(config: &MountConfig, mounted: impl FnOnce() -> io::Result<()>) -> Re
     }
     keeping::clean(&journal, config, &remote, &workers);
     let caches = session.caches();
+    let mut stopping = None;
     let ended = session.run(&mut |told| match told {
         Told::HangUp => {
             log::info!("SIGHUP: caches are dropped, a refused password may be tried again");
@@ -198,7 +199,7 @@ pub fn run(config: &MountConfig, mounted: impl FnOnce() -> io::Result<()>) -> Re
         Told::Dump => live.log(),
         Told::Ending => {
             remote.board().ends();
-            service::stopping(config, &fs.standing());
+            stopping = service::stopping(config, &fs);
         }
     });
     log::info!(
@@ -213,6 +214,7 @@ pub fn run(config: &MountConfig, mounted: impl FnOnce() -> io::Result<()>) -> Re
     remote.close();
     workers.close();
     journal.close();
+    drop(stopping);
     if let Err(failure) = &outcome {
         service::stopped(config, &failure.message);
     }

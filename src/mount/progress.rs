@@ -1,10 +1,13 @@
 //! What is under way, drawn on a terminal; a line now and then where there is none.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{
+    HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
+};
 
 use crate::status::{Report, summary};
 
@@ -134,9 +137,20 @@ fn head() -> ProgressStyle {
 
 fn style() -> ProgressStyle {
     ProgressStyle::with_template(
-        "  {msg:40!} {bar:20} {bytes:>10} of {total_bytes:>10} {binary_bytes_per_sec:>12} {eta:>4}",
+        "  {msg:40!} {bar:20} {bytes:>10} of {total_bytes:>10} {binary_bytes_per_sec:>12} {left:>4}",
     )
+    .map(|style| style.with_key("left", time_left))
     .unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// What stands still has no end in sight.
+fn time_left(state: &ProgressState, out: &mut dyn fmt::Write) {
+    let written = match state.per_sec() >= 1.0 {
+        true => write!(out, "{:#}", HumanDuration(state.eta())),
+        false => out.write_str("-"),
+    };
+    // The style has no place for an error, and a string none to fail.
+    written.unwrap_or_default();
 }
 
 /// The end of a path tells more than its beginning.
