@@ -23,6 +23,10 @@ const BEHIND: &[(&str, &[(&str, &str)])] = &[
         &[
             ("FTPFS_PASSWORD", "the password"),
             (
+                "XDG_RUNTIME_DIR",
+                "where --status and --unmount reach a mount",
+            ),
+            (
                 "CREDENTIALS_DIRECTORY",
                 "set by systemd: its file ftpfs.password holds the password",
             ),
@@ -64,7 +68,10 @@ const BEHIND: &[(&str, &[(&str, &str)])] = &[
                 "ftpfs --check ftp://ftp.example.com",
                 "says what a server is and can",
             ),
-            ("fusermount3 -u ~/web", "unmounts"),
+            (
+                "ftpfs --unmount ~/web",
+                "unmounts, and waits until the server has everything",
+            ),
         ],
     ),
 ];

@@ -252,10 +252,10 @@ fn after_long() -> String {
         "Every option can be given as --some-name VALUE or as -o some_name=VALUE. In an -o list a comma inside a value \
 is typed \\, or the value stands in double quotes. Generic mount options (defaults, _netdev, nofail, x-*, ...) are \
 accepted, and the options of curlftpfs, sshfs and rclone are understood.\n\n\
-A password is looked for in: SOURCE, user=NAME:PASSWORD, passfile, standard input (password_stdin), the \
-environment variable FTPFS_PASSWORD, ~/.netrc, and at last asked for. Without a user: ~/.netrc, then anonymous.\n\n\
+A password is looked for in: SOURCE, user=NAME:PASSWORD, passfile, passcommand, standard input (password_stdin), the \
+environment variable FTPFS_PASSWORD, ftpfs.password among systemd's credentials, ~/.netrc, and at last asked for. Without a user: ~/.netrc, then anonymous.\n\n\
 Exit status: 0 mounted (with -f: unmounted, everything stored), 1 wrong usage, 2 the system refused, 3 login refused, \
-5 server not reached, 6 no such folder on the server, 7 something could not be stored, 130 interrupted.\n\n\
+4 no encryption that can be trusted, 5 server not reached, 6 no such folder on the server, 7 something could not be stored, 130 interrupted.\n\n\
 {AFTER}"
     )
 }
