@@ -78,7 +78,10 @@ const BEHIND: &[(&str, &[(&str, &str)])] = &[
 
 const AS_HELPER: &[&str] = &[
     "mount(8) runs this program for the file system type ftpfs, with the options of its command line or of the line \
-in fstab(5); it is ftpfs(1) under another name. The type fuse.ftpfs does the same through mount.fuse3(8).",
+in fstab(5); it is ftpfs(1) under another name. The type fuse.ftpfs does the same through mount.fuse3(8), or through a link \
+named /sbin/mount.fuse.ftpfs. It takes what mount(8) gives to helpers: SOURCE MOUNTPOINT [-sfnv] [-N NAMESPACE] [-o OPTIONS] [-t TYPE].",
+    "Exit status, as that of mount(8): 0 mounted, 1 wrong usage, 2 the system or the mountpoint, 8 interrupted, 32 not mounted, \
+because of the server, the login or the encryption.",
     "The password cannot be asked for at boot: name a file that only root can read by passfile, or use netrc.",
 ];
 

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use ftpfs::cli::{self, Order, Wish};
+use ftpfs::cli::{self, Called, Order, Wish};
 use ftpfs::daemon::{self, Report, Reporter, Side};
 use ftpfs::logging;
 use ftpfs::memory;
@@ -24,8 +24,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             // Where nobody reads standard error any more, nothing is lost.
-            drop(writeln!(std::io::stderr(), "ftpfs: {failure}"));
-            ExitCode::from(failure.status.code())
+            let called = Called::by(std::env::args_os().next().as_deref());
+            drop(writeln!(std::io::stderr(), "{}: {failure}", called.name()));
+            ExitCode::from(called.exit_code(failure.status))
         }
     }
 }

@@ -42,12 +42,15 @@ pub(super) enum Parsed {
     Text(String),
 }
 
-/// Reads the arguments, the first being the program's name.
+/// Reads the arguments, the first being the program's name. If `sloppy`, words of a list that nobody knows are passed over.
 ///
 /// # Errors
 /// One line that never shows a value which could be a password.
-pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, String> {
-    let matches = match command().try_get_matches_from(args) {
+pub(super) fn parse(
+    args: impl IntoIterator<Item = OsString>,
+    sloppy: bool,
+) -> Result<Parsed, String> {
+    let matches = match with_theirs(command()).try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(error) => {
             return match error.kind() {
@@ -70,6 +73,7 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, 
         check: matches.get_flag("check"),
         secrets: Vec::new(),
     };
+    typed.settings.sloppy = sloppy;
     if typed.recover && !typed.mountpoint.is_empty() {
         return Err("--recover mounts nothing: ftpfs --recover [OPTIONS] [SOURCE]".into());
     }
@@ -210,12 +214,16 @@ pub fn command() -> Command {
         };
         command = command.arg(arg);
     }
-    // Theirs are understood, and the README tells how; the help text is about ours.
+    command
+}
+
+/// Adds the options of other programs, of which the help text and what is made like it say nothing.
+fn with_theirs(mut command: Command) -> Command {
     for row in foreign::ROWS {
         for name in row.names {
             let arg = Arg::new(*name)
                 .action(ArgAction::Append)
-                .value_parser(raw())
+                .value_parser(ValueParser::os_string())
                 .hide(true);
             let mut letters = name.chars();
             let arg = match (letters.next(), letters.next()) {
@@ -298,7 +306,7 @@ mod tests {
 
     fn typed(line: &[&str]) -> Result<Typed, String> {
         let args = ["ftpfs"].iter().chain(line).map(OsString::from);
-        match parse(args)? {
+        match parse(args, false)? {
             Parsed::Mount(typed) => Ok(*typed),
             Parsed::Text(text) => Err(text),
             Parsed::Ask(ask) => Err(format!("{ask:?}")),
@@ -307,7 +315,7 @@ mod tests {
 
     #[test]
     fn clap_accepts_the_table() {
-        command().debug_assert();
+        with_theirs(command()).debug_assert();
     }
 
     #[test]

@@ -119,7 +119,7 @@ pub(super) fn build(
         },
         session: SessionConfig {
             mountpoint,
-            source: shown,
+            source: settings.shown.unwrap_or(shown),
             codepage: settings.codepage,
             allow_other: settings.allow_other,
             allow_root: settings.allow_root,

@@ -5,6 +5,7 @@ mod settings;
 mod value;
 mod words;
 mod foreign;
+mod helper;
 mod args;
 mod asking;
 mod url;
@@ -29,6 +30,7 @@ pub use self::args::command;
 use self::args::{Parsed, Typed};
 use self::argv::Spot;
 use self::credentials::Named;
+pub use self::helper::Called;
 use self::settings::Settings;
 use self::url::Source;
 use crate::logging::LogConfig;
@@ -75,7 +77,25 @@ impl fmt::Debug for Order {
 /// # Errors
 /// [`Status::Usage`](crate::mount::Status::Usage).
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Wish, Failure> {
-    let typed = match args::parse(args).map_err(Failure::usage)? {
+    let mut args = args.into_iter();
+    let name = args.next();
+    if !Called::by(name.as_deref()).is_helper() {
+        return wish(args::parse(name.into_iter().chain(args), false), false);
+    }
+    let request = helper::read(args).map_err(Failure::usage)?;
+    let args = name.into_iter().chain(request.args);
+    let wish = wish(args::parse(args, request.sloppy), true)?;
+    if request.fake {
+        return Ok(Wish::Text(String::new()));
+    }
+    if let Some(namespace) = request.namespace {
+        helper::enter(&namespace)?;
+    }
+    Ok(wish)
+}
+
+fn wish(parsed: Result<Parsed, String>, by_mount: bool) -> Result<Wish, Failure> {
+    let typed = match parsed.map_err(Failure::usage)? {
         Parsed::Text(text) => return Ok(Wish::Text(text)),
         Parsed::Ask(ask) => return Ok(Wish::Ask(ask)),
         Parsed::Mount(typed) => typed,
@@ -83,7 +103,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Wish, Failure> 
     let Typed {
         source: text,
         mountpoint,
-        settings,
+        mut settings,
         recover,
         check,
         secrets,
@@ -94,6 +114,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Wish, Failure> 
     let mut source = Source::parse(&text).map_err(Failure::usage)?;
     source.set_port(settings.port).map_err(Failure::usage)?;
     let password = source.password(&text);
+    if by_mount && password.is_none() {
+        // mount -a knows by it that a line of fstab is mounted already.
+        settings.shown = std::str::from_utf8(&text).ok().map(str::to_owned);
+    }
     let mut spots = secrets;
     if let Some(password) = source.password.clone() {
         spots.push(Spot { text, password });

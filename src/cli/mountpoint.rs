@@ -6,13 +6,24 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::settings::Settings;
+use crate::fuse::{handed_over, is_fuse};
 use crate::mount::{Failure, Status};
 
-/// Checks the mountpoint and what FUSE needs; the answer is the absolute path.
+/// Checks the mountpoint and what FUSE needs; the answer is the absolute path. `/dev/fd/N` stays as it is.
 ///
 /// # Errors
 /// [`Status::System`], with what to do.
 pub(super) fn check(typed: &Path, settings: &Settings) -> Result<PathBuf, Failure> {
+    if let Some(number) = handed_over(typed) {
+        // Somebody else has mounted it, and with all rights that this takes.
+        let fits = is_fuse(number).map(|()| typed.to_owned());
+        return fits.map_err(|error| {
+            let shown = typed.display();
+            Failure::system(format!(
+                "{shown}: no mount was handed over: {error} (it has to be the open /dev/fuse of a mount that is there)"
+            ))
+        });
+    }
     let path = directory(typed)?;
     if !settings.nonempty {
         not_in_use(&path)?;

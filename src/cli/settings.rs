@@ -86,6 +86,10 @@ pub(super) struct Settings {
     pub(super) log_file: Option<PathBuf>,
     /// What was typed of how to reach the server, without secrets: for a command that reaches it again.
     pub(super) way_there: Vec<String>,
+    /// What mount(8) shows as the source, if it is not the URL.
+    pub(super) shown: Option<String>,
+    /// Words that nobody knows are passed over.
+    pub(super) sloppy: bool,
     /// Words passed on to the kernel (nosuid, …), each once.
     pub(super) kernel_flags: Vec<String>,
 }
@@ -182,12 +186,16 @@ impl Settings {
             if word.value.is_none() && self.set_flag(&name) || words::is_ignored(&word) {
                 continue;
             }
-            if password_before && table::find(&name).is_none() && foreign::find(&name).is_none() {
+            let is_unknown = table::find(&name).is_none() && foreign::find(&name).is_none();
+            if password_before && is_unknown {
                 // It may be the rest of a password, which must not be shown.
                 return Err(
                     "unknown option behind user=NAME:PASSWORD, proxy=URL or account=TEXT; a comma in a password is typed \\, (or use passfile=FILE)"
                         .into(),
                 );
+            }
+            if is_unknown && self.sloppy {
+                continue;
             }
             password_before |= holds_password(&word);
             self.set(&name, word.value.as_deref())?;
@@ -236,7 +244,9 @@ fn unknown(name: &str) -> String {
 pub(super) fn nearest(name: &str, on_command_line: bool) -> Option<&'static str> {
     let name = name.replace('-', "_");
     let alone: &[&str] = match on_command_line {
-        true => &["check", "recover", "help", "version"],
+        true => &[
+            "check", "recover", "status", "unmount", "watch", "json", "help", "version",
+        ],
         false => &[],
     };
     // Words of mount(8) are for lists alone.

@@ -27,6 +27,11 @@ pub enum MountError {
     /// The device is closed to this user.
     #[error("/dev/fuse cannot be opened: {0}; its mode should be 0666: chmod 666 /dev/fuse")]
     Device(#[source] io::Error),
+    /// What was handed over as `/dev/fd/N` cannot be served.
+    #[error(
+        "{0}: nothing is mounted with it: {1} (it has to be the open /dev/fuse of a mount that is there)"
+    )]
+    HandedOver(PathBuf, #[source] io::Error),
     /// Users mount by a helper program.
     #[error("fusermount3 was not found; install the package fuse3, or mount as root")]
     NoHelper,

@@ -13,6 +13,7 @@ mod dispatch;
 mod error;
 mod forget;
 mod found;
+mod handed;
 mod naming;
 mod options;
 mod report;
@@ -29,13 +30,14 @@ pub use codepage::Codepage;
 pub use error::MountError;
 pub use forget::KernelCaches;
 pub use found::{Found, mounted_at, unmount};
+pub use handed::{handed_over, is_fuse};
 pub use session::{EndReason, Ended, Ender, Mounted, mount};
 pub use signals::{Told, block_signals, signal_before};
 
 /// How the mount looks to the kernel and to mount(8).
 #[derive(Debug, Clone)]
 pub struct SessionConfig {
-    /// An existing directory, absolute.
+    /// An existing directory, absolute; or `/dev/fd/N`, the open `/dev/fuse` of a mount that is there.
     pub mountpoint: PathBuf,
     /// What mount(8) shows as the source: the URL without a password.
     pub source: String,

@@ -15,6 +15,7 @@ use fuser::Session;
 use super::adapter::FuseAdapter;
 use super::dispatch::Dispatch;
 use super::forget::KernelCaches;
+use super::handed;
 use super::options::fuser_config;
 use super::signals::{Event, Signals, Told};
 use super::unmount::MountId;
@@ -113,18 +114,11 @@ pub fn mount(
     workers: Arc<Workers>,
     config: &SessionConfig,
 ) -> Result<Mounted, MountError> {
-    let mountpoint = check_mountpoint(&config.mountpoint)?;
-    fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/fuse")
-        .map_err(MountError::of_device)?;
-    if fs::read_dir(&mountpoint).is_ok_and(|mut entries| entries.next().is_some()) {
-        log::warn!(
-            "{} is not empty; what it holds is hidden while mounted",
-            mountpoint.display()
-        );
-    }
+    let handed = handed::handed_over(&config.mountpoint);
+    let mountpoint = match handed {
+        Some(_) => config.mountpoint.clone(),
+        None => check_mountpoint(&config.mountpoint)?,
+    };
 
     let signals = Signals::new().map_err(MountError::Resources)?;
     let (alive, ending) = UnixStream::pair().map_err(MountError::Resources)?;
@@ -134,8 +128,14 @@ pub fn mount(
     let dispatch = Arc::new(dispatch);
     let adapter = FuseAdapter::new(Arc::clone(&dispatch), config.codepage, alive);
 
-    let session = Session::new(adapter, &mountpoint, &fuser_config(config))
-        .map_err(|error| MountError::of_fuser(&mountpoint, &error))?;
+    let options = fuser_config(config);
+    let session = match handed {
+        None => Session::new(adapter, &mountpoint, &options)
+            .map_err(|error| MountError::of_fuser(&mountpoint, &error))?,
+        Some(number) => handed::take(number)
+            .and_then(|device| Session::from_fd(adapter, device, options.acl, options))
+            .map_err(|error| MountError::HandedOver(mountpoint.clone(), error))?,
+    };
     let mount = MountId::at(&mountpoint).unwrap_or_else(|error| {
         log::warn!("cannot read the table of mounts: {error}");
         None
@@ -165,11 +165,23 @@ pub fn mount(
     })
 }
 
+/// What fuser would not look at, or not tell in plain words.
 fn check_mountpoint(mountpoint: &Path) -> Result<PathBuf, MountError> {
     let of = |error| MountError::of_mountpoint(mountpoint, error);
     // fuser would mount on a plain file too.
     if !fs::metadata(mountpoint).map_err(of)?.is_dir() {
         return Err(MountError::NotADirectory(mountpoint.to_owned()));
+    }
+    fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/fuse")
+        .map_err(MountError::of_device)?;
+    if fs::read_dir(mountpoint).is_ok_and(|mut entries| entries.next().is_some()) {
+        log::warn!(
+            "{} is not empty; what it holds is hidden while mounted",
+            mountpoint.display()
+        );
     }
     mountpoint.canonicalize().map_err(of)
 }
@@ -214,6 +226,10 @@ impl Mounted {
 
     fn unmount(&self) {
         let Some(mount) = &self.mount else {
+            log::warn!(
+                "{}: who has made the mount has to unmount it",
+                self.mountpoint.display()
+            );
             return;
         };
         if let Err(error) = mount.unmount() {

@@ -15,6 +15,7 @@ mod poll;
 mod ftp_server;
 mod run;
 
+mod by_mount;
 mod login;
 mod mounted;
 mod mountpoint;

@@ -182,6 +182,8 @@ pub(super) const ROWS: &[Foreign] = rows! {
     FUSE value ["from_code"] => Is("codepage");
     FUSE value ["to_code"] => Read(borrowed::utf8_here, "UTF-8 alone");
 
+    FUSE switch ["remount"] => Refused("what a mount is cannot be changed; unmount it and mount it again");
+
     RCLONE switch ["allow_non_empty"] => Is("nonempty");
     RCLONE switch ["daemon"] => Read(borrowed::daemon, "always so; `--daemon=false` is `-f`");
     RCLONE value ["daemon_wait", "daemon_timeout", "poll_interval", "transfers", "checkers", "retries", "low_level_retries",
