@@ -3,7 +3,8 @@
 //! same definitions; an example, so that what makes them is no part of the program.
 
 use std::error::Error;
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::builder::PossibleValuesParser;
@@ -61,7 +62,7 @@ const BEHIND: &[(&str, &[(&str, &str)])] = &[
                 "asks for the password",
             ),
             (
-                "ftpfs -o ro,passfile=~/.web ftpes://user@ftp.example.com// ~/web",
+                "ftpfs -o ro,passfile=/home/me/.web ftpes://user@ftp.example.com// ~/web",
                 "encrypted, the whole server, read-only",
             ),
             (
@@ -203,6 +204,15 @@ fn see_also(roff: &mut Roff, pages: &[&str]) {
     roff.text([roman(pages.join(", "))]);
 }
 
+/// clap_complete has options for bash to offer where a mountpoint stands; with nothing to offer, bash has files.
+const PLACES: &str = r#"
+_ftpfs_or_places() {
+    _ftpfs "$@"
+    [[ $2 == -* || ${COMPREPLY[0]} != -* ]] || COMPREPLY=()
+}
+complete -F _ftpfs_or_places -o bashdefault -o default ftpfs
+"#;
+
 /// Under the names that the shells look for. Hidden options are understood, but not offered.
 fn complete(folder: &Path) -> Result<(), Box<dyn Error>> {
     let all = ftpfs::cli::command();
@@ -215,6 +225,10 @@ fn complete(folder: &Path) -> Result<(), Box<dyn Error>> {
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         clap_complete::generate_to(shell, &mut command, "ftpfs", folder)?;
     }
+    let mut bash = OpenOptions::new()
+        .append(true)
+        .open(folder.join("ftpfs.bash"))?;
+    bash.write_all(PLACES.as_bytes())?;
     Ok(())
 }
 
