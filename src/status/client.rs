@@ -1,6 +1,8 @@
 //! Asking the socket of a mount.
 
+use std::fs;
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -8,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 
 use super::report::{Ended, Report};
-use super::socket::{Question, answer, left};
+use super::socket::{Question, answer, left, peer};
 
 /// A mount answers from memory; others may be asking it.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -73,6 +75,13 @@ fn put(socket: &Path, question: Question) -> Result<UnixStream, AskError> {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => AskError::Nobody,
         _ => AskError::Failed(error),
     })?;
+    // What a user has put into a folder of his own may lead root to a socket of somebody else.
+    let owner = socket
+        .parent()
+        .map_or(Ok(0), |folder| fs::metadata(folder).map(|data| data.uid()));
+    if peer(&stream)? != owner? {
+        return Err(io::Error::other("the socket is another user's").into());
+    }
     answer(&stream, &question)?;
     Ok(stream)
 }

@@ -196,8 +196,8 @@ fn converse(
     }
 }
 
-/// The user at the other end: who reaches the folder need not be the one it belongs to.
-fn peer(stream: &UnixStream) -> io::Result<u32> {
+/// The user at the other end: whom the socket's folder lets in, or what a name in it leads to, proves nothing.
+pub(super) fn peer(stream: &UnixStream) -> io::Result<u32> {
     #[cfg(target_os = "linux")]
     let user = {
         use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
