@@ -5,6 +5,18 @@ program=$1 server=$2 folder=$3
 sbin=$(readlink -f /sbin)
 fuse=$(readlink -f /sbin/mount.fuse3)
 log=$folder/said
+other=
+
+# A step that fails leaves no mount behind, whose process would hold the name space.
+end() {
+  for name in a b c d e u; do
+    ! line "$folder/$name" >"$log" || umount -l "$folder/$name"
+  done
+  [ -z "$other" ] || nsenter --mount -t $other umount -l "$folder/a" || true
+  [ -z "$other" ] || kill $other
+}
+trap end EXIT
+trap 'exit 1' TERM
 
 step() { echo "$*"; }
 # Usage: fails STATUS COMMAND...
@@ -19,7 +31,7 @@ line() { grep " $1 " /proc/self/mounts; }
 shows() { [ "$(cat "$1/hello.txt")" = "hello from the server" ]; }
 absent() { ! line "$1" || { echo "$1 is mounted"; exit 1; }; }
 
-mkdir "$folder/sbin" "$folder/a" "$folder/b" "$folder/c" "$folder/d"
+mkdir "$folder/sbin" "$folder/a" "$folder/b" "$folder/c" "$folder/d" "$folder/e"
 for name in mount.ftpfs mount.fuse.ftpfs; do ln -s "$program" "$folder/sbin/$name"; done
 cp "$fuse" "$folder/sbin/mount.fuse"
 mount --bind "$folder/sbin" "$sbin"
@@ -37,6 +49,13 @@ for type in ftpfs fuse.ftpfs; do
   umount "$folder/a"
   absent "$folder/a"
 done
+
+step "a password in the address is seen nowhere"
+mount -t ftpfs "ftp://u:s3cret@$server/sub" "$folder/a"
+shows "$folder/a"
+grep -q -a "mount.ftpfs.*ftp://u:\*\*\*\*\*\*@$server" /proc/[0-9]*/cmdline
+! grep -l -s -a "s3cre[t]@$server" /proc/[0-9]*/cmdline /proc/self/mounts || exit 1
+umount "$folder/a"
 
 step "exit bits"
 fails 32 mount -t ftpfs ftp://127.0.0.1:1/ "$folder/a"
@@ -59,11 +78,13 @@ cat >"$folder/fstab" <<END
 # the words that people put there
 ftp://u@$server/sub  $folder/b  ftpfs  defaults,nofail,_netdev,user,exec,x-systemd.automount,x-systemd.idle-timeout=10min,comment=web,passfile=$folder/pass,umask=027  0 0
 curlftpfs#ftp://u@$server/  $folder/c  fuse.ftpfs  rw,auto,nouser,suid,dev,async,relatime,group,passfile=$folder/pass,cache_stat_timeout=30,tcp_nodelay  0 0
-ftp://u@$server/  $folder/d  ftpfs  noauto,owner,users,nofail,passfile=$folder/pass  0 0
+ftp://u@$server/  $folder/d  ftpfs  noauto,users,nofail,passfile=$folder/pass  0 0
+ftp://$server/  $folder/e  ftpfs  user=u,nofail,passfile=$folder/pass  0 0
 END
 mount -a -T "$folder/fstab"
 shows "$folder/b"
 shows "$folder/c"
+shows "$folder/e"
 absent "$folder/d"
 line "$folder/b" | grep -q nosuid,nodev
 line "$folder/b" | grep -v -q noexec
@@ -86,6 +107,17 @@ grep -q -a "/dev/fd/[0-9]" /proc/[0-9]*/cmdline
 umount "$folder/a"
 absent "$folder/a"
 
+step "mount -N"
+unshare --mount sleep 100 &
+other=$!
+while [ "$(readlink /proc/$other/ns/mnt)" = "$(readlink /proc/$$/ns/mnt)" ]; do sleep 0.05; done
+mount -N $other -t ftpfs -o "passfile=$folder/pass" "ftp://u@$server/sub" "$folder/a"
+absent "$folder/a"
+nsenter --mount -t $other cat "$folder/a/hello.txt" | grep -q "hello from the server"
+nsenter --mount -t $other umount "$folder/a"
+kill $other
+other=
+
 step "a user mounts a line of fstab, and unmounts it"
 mkdir "$folder/u"
 install -o 65534 -m 600 "$folder/pass" "$folder/nobody.pass"
@@ -105,7 +137,7 @@ absent "$folder/u"
 umount /etc/fstab
 
 step "umount"
-for name in b c d; do
+for name in b c d e; do
   umount "$folder/$name"
   absent "$folder/$name"
 done
