@@ -22,7 +22,7 @@ use crate::tree;
 type Options = &'static [&'static str];
 
 /// Cases wait for the server most of the time, so more run at once than there are cores.
-const THREADS: usize = 4;
+const THREADS: usize = 6;
 
 /// Which cases a brand gets.
 #[derive(Clone, Copy, PartialEq, Eq)]
