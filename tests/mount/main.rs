@@ -24,6 +24,7 @@ mod active;
 mod attributes;
 mod concurrency;
 mod denied;
+mod desktop;
 mod editors;
 mod freshness;
 mod fsx;
@@ -78,6 +79,7 @@ const TOPICS: &[(&str, &[Case])] = &[
     ("limits", limits::CASES),
     ("steady", steady::CASES),
     ("editors", editors::CASES),
+    ("desktop", desktop::CASES),
     ("tools", tools::CASES),
     ("trouble", trouble::CASES),
     ("versioning", versioning::CASES),
