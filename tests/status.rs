@@ -316,7 +316,8 @@ fn unmounting_by_name_works_without_a_socket_and_after_a_crash() {
         text(&none.stderr)
     );
     let done = output(mount.ftpfs(&["--unmount", &place]));
-    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    // Nobody knows whether the server has everything.
+    assert_eq!(done.status.code(), Some(7), "{done:?}");
     assert!(
         text(&done.stderr).contains("could not be asked"),
         "{done:?}"
@@ -338,7 +339,7 @@ fn unmounting_by_name_works_without_a_socket_and_after_a_crash() {
         Some(2)
     );
     let done = output(killed.ftpfs(&["--unmount", &place]));
-    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    assert_eq!(done.status.code(), Some(7), "{done:?}");
     assert!(!is_mounted(killed.path()));
 }
 

@@ -41,7 +41,7 @@ impl Block {
 
     /// Bytes of memory: a million tiny files are not cheap.
     fn cost(&self) -> u64 {
-        (self.data.len() as u64).max(LEAST_COST)
+        (self.data.memory() as u64).max(LEAST_COST)
     }
 
     fn range(&self, index: u64) -> Range<u64> {

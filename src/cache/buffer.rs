@@ -41,6 +41,11 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
+    /// Bytes of memory.
+    pub(super) fn memory(&self) -> usize {
+        self.bytes.len()
+    }
+
     pub(super) fn truncate(&mut self, length: usize) {
         self.length = self.length.min(length);
     }

@@ -306,6 +306,7 @@ impl FileReader {
             }
         }
         self.finish_at_end(&mut stream);
+        stream.forget_last();
         self.state.lock().pinned = pinned;
         Ok(())
     }

@@ -214,6 +214,7 @@ impl FileReader {
 
     pub(super) fn give_up(&self, stream: &mut Stream) -> bool {
         self.publish(stream);
+        stream.forget_last();
         let Some(download) = stream.download.take() else {
             return false;
         };

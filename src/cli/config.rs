@@ -63,7 +63,7 @@ pub(super) fn build(
         directory: folders::state(),
         key: format!("{:016x}", place_id(&identity)),
         url: shown.clone(),
-        options: settings.way_there.clone(),
+        options: settings.way_there(),
     };
     let owner = OwnerConfig {
         uid: settings
@@ -72,8 +72,8 @@ pub(super) fn build(
         gid: settings
             .gid
             .unwrap_or_else(|| rustix::process::getgid().as_raw()),
-        file_mask: settings.fmask.unwrap_or(settings.umask),
-        directory_mask: settings.dmask.unwrap_or(settings.umask),
+        file_mask: mask(settings.fmask, settings.file_perms, settings.umask),
+        directory_mask: mask(settings.dmask, settings.dir_perms, settings.umask),
     };
     Ok(MountConfig {
         journal,
@@ -188,6 +188,11 @@ fn mount_id(parts: &[&[u8]]) -> u32 {
         }
     }
     hash
+}
+
+/// A mask of one's own counts in place of the umask, the bits that rclone gives at most beside it.
+fn mask(own: Option<u16>, at_most: Option<u16>, umask: u16) -> u16 {
+    own.unwrap_or_else(|| at_most.map_or(0, |bits| 0o777 & !bits) | umask)
 }
 
 #[cfg(test)]

@@ -85,7 +85,10 @@ pub(super) struct Settings {
     pub(super) quiet: bool,
     pub(super) log_file: Option<PathBuf>,
     /// What was typed of how to reach the server, without secrets: for a command that reaches it again.
-    pub(super) way_there: Vec<String>,
+    pub(super) way_typed: Vec<(&'static str, Option<String>)>,
+    /// Permission bits that files and folders have at most (rclone); the umask takes others away.
+    pub(super) file_perms: Option<u16>,
+    pub(super) dir_perms: Option<u16>,
     /// What mount(8) shows as the source, if it is not the URL.
     pub(super) shown: Option<String>,
     /// Words that nobody knows are passed over.
@@ -156,23 +159,34 @@ impl Settings {
             "proxy",
             "codepage",
         ];
+        let is_path = PATHS.contains(&spec.name);
+        if !is_path && !OTHERS.contains(&spec.name) {
+            return;
+        }
+        // The last one counts, also where it takes the ones before back.
+        self.way_typed.retain(|(name, _)| *name != spec.name);
         let Ok(mut text) = std::str::from_utf8(value).map(str::to_owned) else {
             return;
         };
-        let is_path = PATHS.contains(&spec.name);
-        // A proxy's password is not repeated.
-        let is_telling = is_path || OTHERS.contains(&spec.name) && !text.contains('@');
         let is_off = spec.is_switch() && Value(value).yes() != Ok(true);
-        if !is_telling || is_off || text == spec.default {
+        // A proxy's password is not repeated.
+        if is_off || text == spec.default || !is_path && text.contains('@') {
             return;
         }
         if is_path && let Ok(path) = std::path::absolute(&text) {
             text = path.to_string_lossy().into_owned();
         }
-        self.way_there.push(format!("--{}", spec.name));
-        if !spec.is_switch() {
-            self.way_there.push(text);
-        }
+        let value = (!spec.is_switch()).then_some(text);
+        self.way_typed.push((spec.name, value));
+    }
+
+    /// The words that reach the same server again.
+    pub(super) fn way_there(&self) -> Vec<String> {
+        let words = self.way_typed.iter().flat_map(|(name, value)| {
+            let name = format!("--{name}");
+            [Some(name), value.clone()].into_iter().flatten()
+        });
+        words.collect()
     }
 
     /// Applies an `-o` list.
@@ -334,5 +348,24 @@ mod tests {
         let message = from("default_permissions=no").unwrap_err();
         assert!(message.contains("cannot do it yet"), "{message}");
         assert!(from("tls=off,tz=auto,tz=utc,soft,hard,default_permissions,writeback").is_ok());
+    }
+
+    #[test]
+    fn the_way_there_is_what_counts_in_the_end() {
+        let way = |list: &str| from(list).unwrap().way_there().join(" ");
+        for (list, words) in [
+            ("tls=require,ro,cert_sha256=00", None),
+            ("no_verify_peer,no_verify_peer=no", Some("")),
+            ("tls=off,tls=auto", Some("")),
+            ("active,passive", Some("")),
+            ("active,codepage=latin1", Some("--active --codepage latin1")),
+            ("proxy=socks5://h,proxy=socks5://me:pw@h", Some("")),
+            ("cacert=/a b.pem,max_conns=2", Some("--cacert /a b.pem")),
+        ] {
+            match words {
+                Some(words) => assert_eq!(way(list), words, "{list}"),
+                None => assert!(from(list).is_err(), "{list}"),
+            }
+        }
     }
 }

@@ -145,7 +145,13 @@ impl FtpFs {
             return Err(FsError::Errno(libc::ENOTEMPTY));
         }
         let removed = match self.remote.remove_directory(&path) {
-            Err(_) if entry.is_followed_link() => self.remote.remove_file(&path),
+            Err(error)
+                if entry.is_followed_link()
+                    && !error.kind().is_transient()
+                    && self.is_still_followed(&path) =>
+            {
+                self.remote.remove_file(&path)
+            }
             Err(error) if self.is_link_shown_as_directory(&error, &path) => {
                 self.remote.remove_file(&path)
             }
@@ -194,6 +200,15 @@ impl FtpFs {
         }
         self.kind_at(path)
             .is_ok_and(|kind| kind == EntryKind::Directory)
+    }
+
+    /// Somebody else may have put something in the place of the link.
+    fn is_still_followed(&self, path: &RemotePath) -> bool {
+        if let Some(dir) = path.parent() {
+            self.listings.expire(&dir);
+        }
+        let entry = self.entry_at(path);
+        entry.is_ok_and(|e| e.is_followed_link() && e.kind == EntryKind::Directory)
     }
 
     /// File or directory, by a listing that is believed.

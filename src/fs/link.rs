@@ -46,6 +46,11 @@ pub(super) fn left_again(link: &RemotePath, target: &[u8]) -> Vec<RemotePath> {
     places
 }
 
+/// Whether the target has a `..`.
+pub(super) fn climbs(target: &[u8]) -> bool {
+    components(target).contains(&&b".."[..])
+}
+
 /// Relative, with `..` only in front: the kernel follows it as it was looked at here.
 fn is_plain(target: &[u8]) -> bool {
     let mut names = components(target).into_iter().skip_while(|c| *c == b"..");

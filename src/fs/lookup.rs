@@ -7,7 +7,7 @@ use fuser::{FileAttr, INodeNo};
 
 use super::attr::root_entry;
 use super::inode::ROOT;
-use super::link::{contained, left_again};
+use super::link::{climbs, contained, left_again};
 use super::open_file::OpenFile;
 use super::{FsError, FtpFs, Looked, Wait};
 use crate::cache::Entries;
@@ -90,7 +90,13 @@ impl FtpFs {
             (None, Wait::No) => return Err(FsError::WouldWait),
             (None, Wait::Yes) => self.remote.link_target(&path)?,
         };
-        for place in left_again(&path, &target) {
+        // What is a folder for the kernel, and a link for the server, has another parent there.
+        let mut places = left_again(&path, &target);
+        if self.config.follow_symlinks && climbs(&target) {
+            let above = std::iter::successors(path.parent(), RemotePath::parent);
+            places.extend(above.take_while(|place| *place != self.root));
+        }
+        for place in places {
             if !self.is_folder(&place, wait)? {
                 return Err(FsError::Errno(libc::EACCES));
             }
@@ -106,9 +112,14 @@ impl FtpFs {
         if *place == self.root {
             return Ok(true);
         }
-        let kind = |entries: &Entries, _| entries.get(place.name()).map(|found| found.entry.kind);
-        match self.listed(&dir, wait, kind) {
-            Ok(kind) => Ok(kind == Some(EntryKind::Directory)),
+        let is_folder =
+            |entry: &Entry| entry.kind == EntryKind::Directory && !entry.is_followed_link();
+        let found = |entries: &Entries, _| {
+            let found = entries.get(place.name());
+            found.is_some_and(|found| is_folder(&found.entry))
+        };
+        match self.listed(&dir, wait, found) {
+            Ok(is_folder) => Ok(is_folder),
             Err(FsError::WouldWait) => Err(FsError::WouldWait),
             Err(_) => Ok(false),
         }

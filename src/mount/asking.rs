@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::progress::Progress;
 use super::{Failure, Status};
+use crate::ftp::printable;
 use crate::fuse::{self, Found};
 use crate::status::{self, AskError, Report};
 
@@ -173,10 +174,12 @@ fn unmount(typed: &Path) -> Result<(), Failure> {
         return Err(silent(typed));
     }
     fuse::unmount(&place).map_err(|error| Failure::system(format!("{shown}: {error}")))?;
-    tell(&format!(
-        "warning: {shown}: unmounted; its process could not be asked whether everything is stored"
-    ));
-    Ok(())
+    Err(Failure::new(
+        Status::NotStored,
+        format!(
+            "{shown}: unmounted; its process could not be asked whether everything is stored (what is kept is listed by: ftpfs --recover)"
+        ),
+    ))
 }
 
 fn wait_for(ending: &mut status::Ending, socket: &Path, typed: &Path) -> Result<(), Failure> {
@@ -207,7 +210,11 @@ fn wait_for(ending: &mut status::Ending, socket: &Path, typed: &Path) -> Result<
     progress.end();
     match ended.code {
         0 => Ok(()),
-        code => Err(Failure::new(Status::from_code(code), ended.message)),
+        // It may be another user's, and this the terminal of root.
+        code => Err(Failure::new(
+            Status::from_code(code),
+            printable(ended.message.as_bytes()),
+        )),
     }
 }
 
@@ -223,9 +230,4 @@ fn say(text: &str) -> Result<(), Failure> {
 
 fn of_stdout(error: &io::Error) -> Failure {
     Failure::system(format!("standard output: {error}"))
-}
-
-fn tell(line: &str) {
-    // Where nobody reads standard error any more, nothing is lost.
-    drop(writeln!(io::stderr(), "ftpfs: {line}"));
 }

@@ -76,7 +76,11 @@ impl Progress {
                         .add(ProgressBar::new_spinner())
                         .with_style(head())
                 });
-            head.set_message(format!("{}: {}", report.mountpoint, summary(report)));
+            head.set_message(format!(
+                "{}: {}",
+                plain(&report.mountpoint),
+                summary(report)
+            ));
             head.tick();
             for (up, path, at, size) in transfers(report).take(BARS) {
                 let key = (report.mountpoint.clone(), up, path.to_owned());
@@ -117,7 +121,7 @@ fn transfers(report: &Report) -> impl Iterator<Item = (bool, &str, u64, Option<u
 fn write_lines(reports: &[Report]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     for report in reports {
-        writeln!(out, "{}: {}", report.mountpoint, summary(report))?;
+        writeln!(out, "{}: {}", plain(&report.mountpoint), summary(report))?;
         for (up, path, at, size) in transfers(report).take(BARS) {
             let way = if up {
                 "to the server"

@@ -22,11 +22,11 @@ impl Remote {
 
     /// Makes links of `dir` what they lead to; they keep a target, by which they are known. Those that
     /// lead nowhere, or back, stay links.
-    pub(super) fn followed(
+    pub(super) fn follow_all(
         &self,
         dir: &RemotePath,
-        mut entries: Vec<Entry>,
-    ) -> Result<Vec<Entry>, RemoteError> {
+        entries: &mut [Entry],
+    ) -> Result<(), RemoteError> {
         let (places, links): (Vec<_>, Vec<_>) = entries
             .iter()
             .enumerate()
@@ -46,7 +46,7 @@ impl Remote {
                 become_target(&mut entries[*place], &leads);
             }
         }
-        Ok(entries)
+        Ok(())
     }
 }
 
@@ -61,7 +61,8 @@ fn become_target(entry: &mut Entry, leads: &LeadsTo) {
                 time,
                 precision: Precision::Second,
             };
-            entry.modified = modified.map(exact).or(entry.modified);
+            // The link's own time would hide that the file changes.
+            entry.modified = modified.map(exact);
         }
     }
     // Those of a link say nothing of what it leads to.

@@ -54,7 +54,10 @@ impl Remote {
         }
         let mut entries = first_of_each_name(dir, parsed.entries);
         if self.has_links_to_follow(&entries) {
-            entries = self.followed(dir, entries)?;
+            // One whose target does not answer must not hide all others.
+            if let Err(error) = self.follow_all(dir, &mut entries) {
+                log::warn!("{dir}: links stay links: {error}");
+            }
         }
         Ok(Listing {
             entries,

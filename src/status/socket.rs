@@ -24,6 +24,8 @@ use super::report::{Ended, Report};
 const LONGEST: usize = 1024;
 /// A client has this long to ask, and to take the answer.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// After a client that could not be heard.
+const AFTER_FAILURE: Duration = Duration::from_millis(100);
 /// So many may wait for the end.
 const WAITING: usize = 16;
 
@@ -164,6 +166,8 @@ fn listen(
             return;
         }
         let Ok((stream, _)) = listener.accept() else {
+            // Without descriptors it stays ready.
+            std::thread::sleep(AFTER_FAILURE);
             continue;
         };
         if let Err(error) = converse(stream, answers, waiting) {

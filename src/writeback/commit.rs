@@ -269,6 +269,14 @@ impl FileWriter {
         if !(arrived || may_arrive) {
             return Err(error);
         }
+        if may_arrive && !self.goes_beside(&self.state.lock()) {
+            // Stored in place they would come behind the whole file.
+            log::warn!(
+                "{}: {error}; whether it was appended is not known",
+                snapshot.path
+            );
+            return Err(WriteError::Conflict);
+        }
         log::info!(
             "{}: {error}; {} of {} bytes arrived, storing the whole file",
             snapshot.path,

@@ -177,6 +177,7 @@ impl FileWriter {
             state.size = size;
             state.base_valid = sidecar.base_valid.min(size);
             state.resized = sidecar.resized || size < sidecar.size;
+            state.is_link = sidecar.is_link;
             state.set_modified = sidecar.set_modified;
             state.touched = true;
             state.supersedes_kept = true;
@@ -206,6 +207,7 @@ impl State {
             size: self.size,
             staged,
             resized: self.resized,
+            is_link: self.is_link,
             base: self.base,
             base_valid: self.base_valid,
             mode: self.mode,

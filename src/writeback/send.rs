@@ -242,7 +242,7 @@ impl FileWriter {
         }
     }
 
-    fn goes_beside(&self, state: &State) -> bool {
+    pub(super) fn goes_beside(&self, state: &State) -> bool {
         match self.policy(state) {
             UploadPolicy::Auto => state.base.is_some(),
             UploadPolicy::Atomic => true,

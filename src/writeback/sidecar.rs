@@ -40,6 +40,8 @@ pub(super) struct Sidecar {
     /// Which bytes of the data file count.
     pub(super) staged: ByteRanges,
     pub(super) resized: bool,
+    /// The name is a link that the server follows.
+    pub(super) is_link: bool,
     pub(super) base: Option<FileVersion>,
     /// Bytes in front of this are those of `base` where they are not staged.
     pub(super) base_valid: u64,
@@ -78,6 +80,7 @@ impl Sidecar {
             format!("size: {}", self.size),
             format!("staged: {}", ranges.join(" ")),
             format!("resized: {}", self.resized),
+            format!("link: {}", self.is_link),
             format!("base: {}", self.base.map_or_else(dash, version_text)),
             format!("base_valid: {}", self.base_valid),
             format!(
@@ -128,6 +131,7 @@ impl Sidecar {
             size,
             staged,
             resized: get("resized")? == "true",
+            is_link: get("link") == Some("true"),
             base,
             base_valid,
             mode: match get("mode")? {
@@ -244,6 +248,7 @@ mod tests {
                 size,
                 staged,
                 resized,
+                is_link: resized,
                 base,
                 base_valid: base.map_or(0, |base| base.size / 2),
                 mode,

@@ -367,6 +367,9 @@ fn followed_links_are_what_they_lead_to(place: &Place) {
     has(&here.join("to-folder/inner"), b"inner");
     has(&here.join("to-folder/below/across/way/../../deep"), b"deep");
     assert!(kind("to-nothing").is_ok_and(|kind| kind.is_symlink()) || kind("to-nothing").is_err());
+    // For the server that is `folder`, which has no such file; by the names alone it would be another one's.
+    let strayed = fs::read(here.join("to-spare/up/file"));
+    assert!(strayed.is_err(), "a file from where the link does not lead");
     // Whoever walks the tree comes to an end, although links lead round in circles.
     let found = sh(here, "find . -type f | wc -l");
     assert!(

@@ -53,8 +53,8 @@ pub(super) fn idmap(_: &mut Settings, value: Value<'_>) -> Result<(), String> {
 }
 
 pub(super) fn passive(settings: &mut Settings, value: Value<'_>) -> Result<(), String> {
-    settings.active = !value.yes()?;
-    Ok(())
+    let active = if value.yes()? { "no" } else { "yes" };
+    settings.set("active", Some(active.as_bytes()))
 }
 
 /// Modules of libfuse, parted by colons.
@@ -91,12 +91,12 @@ pub(super) fn cache_limit(settings: &mut Settings, value: Value<'_>) -> Result<(
 }
 
 pub(super) fn file_perms(settings: &mut Settings, value: Value<'_>) -> Result<(), String> {
-    settings.fmask = Some(0o777 & !value.mask()?);
+    settings.file_perms = Some(value.mask()?);
     Ok(())
 }
 
 pub(super) fn dir_perms(settings: &mut Settings, value: Value<'_>) -> Result<(), String> {
-    settings.dmask = Some(0o777 & !value.mask()?);
+    settings.dir_perms = Some(value.mask()?);
     Ok(())
 }
 

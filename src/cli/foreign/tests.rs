@@ -103,7 +103,7 @@ fn meanings() {
         ("vfs_cache_max_size=100G", |s| s.cache_size == 64 << 20),
         ("vfs_cache_max_size=off", |s| s.cache_size == 64 << 20),
         ("file_perms=0640,dir_perms=750", |s| {
-            (s.fmask, s.dmask) == (Some(0o137), Some(0o027))
+            (s.file_perms, s.dir_perms) == (Some(0o640), Some(0o750))
         }),
         ("log_level=DEBUG", |s| s.verbose && !s.quiet),
         ("log_level=error", |s| s.quiet && !s.verbose),
