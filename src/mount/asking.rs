@@ -87,6 +87,14 @@ fn asked(sockets: &[PathBuf]) -> Result<Vec<Report>, Failure> {
             Ok(report) => reports.push(report),
             Err(AskError::Nobody) => {}
             Err(AskError::Failed(e)) if e.kind() == io::ErrorKind::UnexpectedEof => {}
+            // One that stands still hides no others.
+            Err(error) if sockets.len() > 1 => {
+                drop(writeln!(
+                    io::stderr(),
+                    "ftpfs: warning: {}: {error}",
+                    socket.display()
+                ));
+            }
             Err(error) => {
                 let socket = socket.display();
                 return Err(Failure::system(format!("{socket}: {error}")));

@@ -138,7 +138,8 @@ impl Drop for Socket {
 fn bind(folder: &Path, name: &str) -> io::Result<(UnixListener, PathBuf)> {
     place::own(folder)?;
     let path = folder.join(name);
-    let own = folder.join(format!("{}.new", std::process::id()));
+    // Longer than that: a path that is too long for a socket is found here, and the next folder tried.
+    let own = folder.join(format!("{name}.{}", std::process::id()));
     // Of a process that had our number.
     drop(fs::remove_file(&own));
     let listener = UnixListener::bind(&own)?;
