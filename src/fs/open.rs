@@ -243,11 +243,7 @@ impl FtpFs {
             modified: None,
         };
         self.supersede(path);
-        let context = Arc::clone(&self.writing);
-        let writer = FileWriter::edit(context, path.clone(), base, None, found.entry.mode)?;
-        if found.entry.is_followed_link() {
-            writer.goes_through_link();
-        }
+        let writer = self.editor(path, base, None, &found.entry)?;
         writer.truncate(0)?;
         if self.writes_back() {
             writer.begin_later(false);

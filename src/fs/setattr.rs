@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::change::{Asked, low_bits};
 use super::inode::ROOT;
@@ -244,6 +244,23 @@ impl FtpFs {
         }
     }
 
+    /// The writer of an existing file that the server has as `base`, and was `seen` to have. What is stored goes
+    /// through a link that is followed.
+    pub(super) fn editor(
+        &self,
+        path: &RemotePath,
+        base: FileVersion,
+        seen: Option<Instant>,
+        entry: &Entry,
+    ) -> Result<Arc<FileWriter>, FsError> {
+        let context = Arc::clone(&self.writing);
+        let writer = FileWriter::edit(context, path.clone(), base, seen, entry.mode)?;
+        if entry.is_followed_link() {
+            writer.goes_through_link();
+        }
+        Ok(writer)
+    }
+
     /// The writer of an open file, made at its first change.
     pub(super) fn writer_of(
         &self,
@@ -258,12 +275,7 @@ impl FtpFs {
             // A file without a name, or one whose size nobody knows, has no content to be changed.
             return Err(FsError::Errno(libc::ESTALE));
         };
-        let context = Arc::clone(&self.writing);
-        let (seen, mode) = (state.seen, state.entry.mode);
-        let writer = FileWriter::edit(context, path.clone(), version, seen, mode)?;
-        if state.entry.is_followed_link() {
-            writer.goes_through_link();
-        }
+        let writer = self.editor(&path, version, state.seen, &state.entry)?;
         state.writer = Some(Arc::clone(&writer));
         state.epoch += 1;
         let reader = state.reader.take();
