@@ -246,6 +246,27 @@ impl fmt::Debug for Command<'_> {
     }
 }
 
+/// Which listing is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListCommand {
+    /// MLSD.
+    Mlsd,
+    /// LIST -a, in the directory itself.
+    ListAll,
+    /// LIST, in the directory itself.
+    List,
+}
+
+impl fmt::Display for ListCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Mlsd => "MLSD",
+            Self::ListAll => "LIST -a",
+            Self::List => "LIST",
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::stamp::parse_stamp;

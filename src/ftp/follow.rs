@@ -17,8 +17,8 @@ pub enum LeadsTo {
         /// `None` if the server does not tell.
         modified: Option<SystemTime>,
     },
-    /// A directory, and where the server says that it is.
-    Directory(RemotePath),
+    /// A directory.
+    Directory,
     /// Nothing that can be had.
     Nothing,
 }
@@ -57,7 +57,7 @@ impl Session {
             // A server that names the link itself does not tell where it leads.
             let is_told = *target != links[at];
             if is_told && !way.iter().flatten().any(leads_back) && !dir.starts_with(target) {
-                found[at] = LeadsTo::Directory(target.clone());
+                found[at] = LeadsTo::Directory;
             }
         }
         Ok(found)

@@ -35,6 +35,7 @@ pub mod listing;
 
 pub use active::{ActiveMode, OwnAddress};
 pub use arming::Readiness;
+pub use command::ListCommand;
 pub use error::FtpError;
 pub use experience::Experience;
 pub use features::Features;
@@ -46,6 +47,6 @@ pub use security::Security;
 pub use session::Session;
 pub use settling::Settling;
 pub use stored::{AT_ONCE, Answers, Behind, Ending, TimeCommand};
-pub use transfer::{ListCommand, Transfer, VersionReplies};
+pub use transfer::{Transfer, VersionReplies};
 
 use command::Command;

@@ -9,7 +9,7 @@ use super::reason::{reason_for_no_data, refusal_or_break};
 use super::restart::moves_a_file;
 use super::session::accepted;
 use super::stored::{With, give_all};
-use super::{Command, FtpError, RemotePath, Reply, Session, Settling};
+use super::{Command, FtpError, ListCommand, RemotePath, Reply, Session, Settling};
 use crate::net::{Deadline, Direction, Stream, wait_either};
 use crate::status::Line;
 
@@ -25,17 +25,6 @@ pub(super) struct Begun {
     pub(super) last: Option<Reply>,
     /// The replies to SIZE and MDTM, where they were asked.
     pub(super) told: Option<(Reply, Reply)>,
-}
-
-/// Which listing is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ListCommand {
-    /// MLSD.
-    Mlsd,
-    /// LIST -a, in the directory itself.
-    ListAll,
-    /// LIST, in the directory itself.
-    List,
 }
 
 /// A data transfer in progress.

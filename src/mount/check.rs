@@ -114,11 +114,7 @@ fn listing(found: &Findings) -> String {
         Some(Precision::Subsecond) => ", times to a part of a second",
         None => "",
     };
-    let command = match found.listing {
-        ListCommand::Mlsd => "MLSD",
-        ListCommand::ListAll => "LIST -a",
-        ListCommand::List => "LIST",
-    };
+    let command = found.listing;
     format!("{command}{times}")
 }
 

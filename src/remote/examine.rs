@@ -70,17 +70,9 @@ impl Remote {
     /// What has been learned of the server so far. Asks nobody.
     pub fn behaviour(&self) -> Behaviour {
         let experience = self.pool.experience();
-        let lists = experience.features().map(|features| {
-            let offered = features.has("MLST") || features.has("MLSD");
-            match (
-                offered && !self.profile.lacks(Ability::Mlsd),
-                self.profile.list_command().0,
-            ) {
-                (true, _) => "MLSD",
-                (false, ListCommand::List) => "LIST",
-                (false, _) => "LIST -a",
-            }
-        });
+        let lists = experience
+            .features()
+            .map(|features| self.usual_listing(features));
         let lacks = |(ability, name): &(Ability, &str)| {
             self.profile.lacks(*ability).then(|| (*name).to_owned())
         };
@@ -89,14 +81,11 @@ impl Remote {
             false => experience.passive_command(),
         };
         Behaviour {
-            listing: lists.map(str::to_owned),
+            listing: lists.map(|command| command.to_string()),
             several_commands_at_once: experience.pipelining(),
             data: lists.map(|_| command.to_owned()),
             active: self.active,
-            clock: match self.profile.zone() {
-                Zone::Known(offset) if lists != Some("MLSD") => Some(offset),
-                _ => None,
-            },
+            clock: lists.and_then(|command| self.listing_clock(command)),
             lacks: TOLD.iter().filter_map(lacks).collect(),
         }
     }
@@ -126,7 +115,7 @@ impl Remote {
         let free = self.available_space(dir);
         let (connections, is_full) = self.most_connections();
         self.repeat("NOOP", |lease, _| {
-            let mlsd = self.lists_by_mlsd(&lease);
+            let command = self.usual_listing(lease.features());
             Ok(Findings {
                 greeting: lease.experience().greeting().unwrap_or_default().to_owned(),
                 peer: lease.peer(),
@@ -136,24 +125,27 @@ impl Remote {
                 pipelining,
                 active: lease.data_mode().0,
                 data: lease.data_mode().1,
-                listing: match mlsd {
-                    true => ListCommand::Mlsd,
-                    false => self.profile.list_command().0,
-                },
+                listing: command,
                 entries: listing.entries.len(),
                 unparsed: listing.unparsed,
                 connections,
                 is_full,
                 precision,
                 version,
-                clock: match (self.zone.get(), self.profile.zone()) {
-                    (Some(zone), _) if !mlsd => Some(zone.offset_at(SystemTime::now())),
-                    (None, Zone::Known(offset)) if !mlsd => Some(offset),
-                    _ => None,
-                },
+                clock: self.listing_clock(command),
                 free,
             })
         })
+    }
+
+    /// How far the clock of its listings is ahead of UTC, in seconds, where that is told or was found out.
+    fn listing_clock(&self, command: ListCommand) -> Option<i32> {
+        match (command, self.zone.get(), self.profile.zone()) {
+            (ListCommand::Mlsd, ..) => None,
+            (_, Some(zone), _) => Some(zone.offset_at(SystemTime::now())),
+            (_, None, Zone::Known(offset)) => Some(offset),
+            _ => None,
+        }
     }
 
     /// Opens connections until the server refuses one, or no more may be opened; all are kept meanwhile.

@@ -53,7 +53,7 @@ impl Remote {
 fn become_target(entry: &mut Entry, leads: &LeadsTo) {
     match leads {
         LeadsTo::Nothing => return,
-        LeadsTo::Directory(_) => entry.kind = EntryKind::Directory,
+        LeadsTo::Directory => entry.kind = EntryKind::Directory,
         LeadsTo::File { size, modified } => {
             entry.kind = EntryKind::File;
             entry.size = Some(*size);

@@ -11,7 +11,7 @@ use super::{ErrorKind, Remote, RemoteError};
 use crate::ftp::listing::{
     Entry, EntryKind, ListingClock, ListingFormat, ParsedListing, parse, parse_in_zone,
 };
-use crate::ftp::{FtpError, ListCommand, RemotePath, Transfer, printable};
+use crate::ftp::{Features, FtpError, ListCommand, RemotePath, Transfer, printable};
 use crate::pool::{Lease, Need};
 
 /// A server that sends byte after byte for ever is left after this many timeouts.
@@ -114,8 +114,16 @@ impl Remote {
     }
 
     pub(super) fn lists_by_mlsd(&self, lease: &Lease) -> bool {
-        let offered = lease.features().has("MLST") || lease.features().has("MLSD");
-        offered && !self.profile.lacks(Ability::Mlsd)
+        self.usual_listing(lease.features()) == ListCommand::Mlsd
+    }
+
+    /// How a server that offers this is asked, as far as is known.
+    pub(super) fn usual_listing(&self, features: &Features) -> ListCommand {
+        let offered = features.has("MLST") || features.has("MLSD");
+        match offered && !self.profile.lacks(Ability::Mlsd) {
+            true => ListCommand::Mlsd,
+            false => self.profile.list_command().0,
+        }
     }
 
     /// CWD goes first here, so an empty listing is that of an empty directory.

@@ -248,7 +248,7 @@ mod tests {
                 size,
                 staged,
                 resized,
-                is_link: resized,
+                is_link: size % 2 == 1,
                 base,
                 base_valid: base.map_or(0, |base| base.size / 2),
                 mode,
