@@ -22,7 +22,7 @@ impl FtpFs {
     pub fn setattr(self: &Arc<Self>, ino: u64, new: NewAttributes) -> Result<Looked, FsError> {
         self.may_change()?;
         if let Some(size) = new.size {
-            self.truncate(ino, size)?;
+            self.truncate(ino, size, new.by_handle)?;
         }
         self.change_owner(ino, new.uid, new.gid)?;
         if let Some(mode) = new.mode {
@@ -34,8 +34,10 @@ impl FtpFs {
         self.getattr(ino, None, Wait::Yes)
     }
 
-    /// With a writer the new size is only staged; else it is committed here.
-    fn truncate(self: &Arc<Self>, ino: u64, size: u64) -> Result<(), FsError> {
+    /// Through a handle for writing the new size is only staged: its close commits it. By name it is committed
+    /// here, also where others have the file open, or had a moment ago (RELEASE comes when it likes): nobody else would
+    /// be told that the server does not take it.
+    fn truncate(self: &Arc<Self>, ino: u64, size: u64, by_handle: bool) -> Result<(), FsError> {
         if self.inodes.lock().kind(ino) != Some(EntryKind::File) {
             return Err(FsError::Errno(libc::EISDIR));
         }
@@ -45,13 +47,13 @@ impl FtpFs {
             let state = file.state.lock();
             if let Some(writer) = &state.writer {
                 writer.truncate(size)?;
-                let commits = state.writable == 0;
+                let commits = !by_handle || state.writable == 0;
                 drop(state);
                 return if commits { self.commit(file) } else { Ok(()) };
             }
             let writable = state.writable > 0;
             drop(state);
-            if writable {
+            if writable && by_handle {
                 return Ok(self.writer_of(file)?.truncate(size)?);
             }
         }

@@ -54,6 +54,8 @@ pub struct NewAttributes {
     pub gid: Option<u32>,
     /// Bytes.
     pub size: Option<u64>,
+    /// The size is changed through a handle (ftruncate), whose close commits it.
+    pub by_handle: bool,
     /// Accepted, and not kept: FTP knows no access time.
     pub accessed: Option<TimeChange>,
     /// Modification time.

@@ -156,7 +156,7 @@ impl Filesystem for FuseAdapter {
         atime: Option<TimeOrNow>,
         mtime: Option<TimeOrNow>,
         _ctime: Option<SystemTime>,
-        _handle: Option<FileHandle>,
+        handle: Option<FileHandle>,
         _crtime: Option<SystemTime>,
         _chgtime: Option<SystemTime>,
         _bkuptime: Option<SystemTime>,
@@ -168,6 +168,7 @@ impl Filesystem for FuseAdapter {
             uid,
             gid,
             size,
+            by_handle: handle.is_some(),
             accessed: atime.map(time_change),
             modified: mtime.map(time_change),
         };

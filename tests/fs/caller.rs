@@ -79,6 +79,7 @@ impl Caller {
         Ok(looked.attr)
     }
 
+    /// By name.
     pub(crate) fn truncate(&self, ino: u64, size: u64) -> Outcome<FileAttr> {
         let size = Some(size);
         self.set(
@@ -88,6 +89,16 @@ impl Caller {
                 ..NewAttributes::default()
             },
         )
+    }
+
+    /// Through a handle for writing.
+    pub(crate) fn ftruncate(&self, ino: u64, size: u64) -> Outcome<FileAttr> {
+        let new = NewAttributes {
+            size: Some(size),
+            by_handle: true,
+            ..NewAttributes::default()
+        };
+        self.set(ino, new)
     }
 
     pub(crate) fn create(

@@ -21,7 +21,7 @@ fn a_reader_sees_staged_bytes_at_once() {
             caller.read(reader, 300_000, 100).unwrap(),
             &old[300_000..300_100]
         );
-        caller.truncate(number, 53).unwrap();
+        caller.ftruncate(number, 53).unwrap();
         assert_eq!(
             caller.read(reader, 48, 100).unwrap(),
             [&old[48..50], b"sta"].concat()

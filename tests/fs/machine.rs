@@ -345,7 +345,7 @@ impl<'a> Machine<'a> {
             return Ok(());
         };
         let number = self.numbers[&open.file];
-        success("ftruncate", self.caller().truncate(number, size as u64))?;
+        success("ftruncate", self.caller().ftruncate(number, size as u64))?;
         self.model.resize(open.file, size);
         self.observe_open(open.file)
     }
@@ -364,9 +364,7 @@ impl<'a> Machine<'a> {
             Node::File(id) => {
                 success("truncate", cut)?;
                 self.model.resize(id, size);
-                if !self.model.is_open(id) && !self.pending.contains(&id) {
-                    self.stored(id)?;
-                }
+                self.stored(id)?;
                 self.look(place).map(drop)
             }
         }

@@ -84,7 +84,7 @@ fn a_handle_for_writing_goes_on_without_a_name() {
         let mut expected = bytes(1, LARGE);
         expected.extend(b"more");
         assert_bytes(caller.rest(both), &expected);
-        caller.truncate(number, 10).unwrap();
+        caller.ftruncate(number, 10).unwrap();
         assert_bytes(caller.rest(both), &bytes(1, 10));
         assert_eq!(caller.attributes(number).unwrap().size, 10);
         caller.fsync(both).unwrap();
