@@ -1,11 +1,12 @@
 //! What symbolic links lead to, as the server follows them: SIZE and MDTM answer for a file, CWD and PWD for a
-//! directory. MLSD and LIST tell of the link itself, or nothing of it.
+//! directory. MLSD and LIST tell of the link itself, or nothing of it. Some servers answer SIZE for a directory, too
+//! (bftpd), so that what can be entered is one.
 
 use std::time::SystemTime;
 
 use super::login::directory_in;
 use super::session::{accepted, size_in, time_in};
-use super::{Command, FtpError, RemotePath, Reply, Session};
+use super::{Command, FtpError, RemotePath, Session};
 
 /// What the server opens in the place of a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,8 +24,18 @@ pub enum LeadsTo {
     Nothing,
 }
 
+/// What was answered about one place.
+#[derive(Debug, Clone, Default)]
+struct Answers {
+    size: Option<u64>,
+    modified: Option<SystemTime>,
+    entered: bool,
+    /// Where the session was then.
+    place: Option<RemotePath>,
+}
+
 impl Session {
-    /// What the links in `dir` lead to, in two batches at most. A directory that `dir` is in, or went
+    /// What the links in `dir` lead to, in one batch. A directory that `dir` is in, or went
     /// through, counts as nothing: whoever walks the tree would come back to where he was for ever. `together`: the
     /// server is known to answer several commands of one segment. Paths have to fit into a batch
     /// ([`Session::fits_a_batch`]).
@@ -37,97 +48,67 @@ impl Session {
         links: &[RemotePath],
         together: bool,
     ) -> Result<Vec<LeadsTo>, FtpError> {
-        let mut found = self.files_behind(links, together)?;
-        let others: Vec<_> = (0..links.len())
-            .filter(|at| found[*at] == LeadsTo::Nothing)
-            .collect();
-        if others.is_empty() {
-            return Ok(found);
-        }
         // The way to `dir`, and then the links.
         let mut places: Vec<_> =
             std::iter::successors(Some(dir.clone()), RemotePath::parent).collect();
         let way = places.len();
-        places.extend(others.iter().map(|at| links[*at].clone()));
-        let reached = self.places_behind(&places, together)?;
-        let (way, targets) = reached.split_at(way);
-        for (at, target) in others.into_iter().zip(targets) {
-            let Some(target) = target else { continue };
-            let leads_back = |place: &RemotePath| place.starts_with(target);
-            // A server that names the link itself does not tell where it leads.
-            let is_told = *target != links[at];
-            if is_told && !way.iter().flatten().any(leads_back) && !dir.starts_with(target) {
-                found[at] = LeadsTo::Directory;
+        places.extend_from_slice(links);
+        let mut commands = Vec::new();
+        for (number, place) in places.iter().enumerate() {
+            let path = place.as_bytes();
+            if number >= way {
+                commands.extend([(number, Command::Size(path)), (number, Command::Mdtm(path))]);
             }
+            commands.extend([(number, Command::Cwd(path)), (number, Command::Pwd)]);
         }
-        Ok(found)
+        let answers = self.ask_each(places.len(), &commands, together)?;
+        let (way, found) = answers.split_at(way);
+        let way: Vec<_> = way.iter().filter_map(|told| told.place.as_ref()).collect();
+        let leads_back = |target: &RemotePath| {
+            dir.starts_with(target) || way.iter().any(|place| place.starts_with(target))
+        };
+        let leads_to = |(link, told): (&RemotePath, &Answers)| match (&told.place, told.size) {
+            // A server that names the link itself does not tell where it leads.
+            (Some(target), _) if target != link && !leads_back(target) => LeadsTo::Directory,
+            (None, Some(size)) if !told.entered => LeadsTo::File {
+                size,
+                modified: told.modified,
+            },
+            _ => LeadsTo::Nothing,
+        };
+        Ok(links.iter().zip(found).map(leads_to).collect())
     }
 
-    fn files_behind(
-        &mut self,
-        links: &[RemotePath],
-        together: bool,
-    ) -> Result<Vec<LeadsTo>, FtpError> {
-        let commands: Vec<_> = links
-            .iter()
-            .flat_map(|link| {
-                let path = link.as_bytes();
-                [Command::Size(path), Command::Mdtm(path)]
-            })
-            .collect();
-        let mut found: Vec<_> = links.iter().map(|_| LeadsTo::Nothing).collect();
-        self.ask_each(&commands, together, |number, reply| {
-            let told = &mut found[number / 2];
-            if number % 2 == 0 {
-                if let Ok(size) = accepted("SIZE", reply).and_then(|r| size_in(&r)) {
-                    *told = LeadsTo::File {
-                        size,
-                        modified: None,
-                    };
-                }
-            } else if let LeadsTo::File { modified, .. } = told {
-                *modified = accepted("MDTM", reply).and_then(|r| time_in(&r)).ok();
-            }
-        })?;
-        Ok(found)
-    }
-
-    /// Where the session is after entering each of these; `None` where it may not.
-    fn places_behind(
-        &mut self,
-        places: &[RemotePath],
-        together: bool,
-    ) -> Result<Vec<Option<RemotePath>>, FtpError> {
-        let commands: Vec<_> = places
-            .iter()
-            .flat_map(|place| [Command::Cwd(place.as_bytes()), Command::Pwd])
-            .collect();
-        let mut found = vec![None; places.len()];
-        let mut entered = false;
-        self.set_away(true);
-        self.ask_each(&commands, together, |number, reply| {
-            if number % 2 == 0 {
-                entered = reply.is_completion();
-            } else if entered {
-                found[number / 2] = accepted("PWD", reply).and_then(|r| directory_in(&r)).ok();
-            }
-        })?;
-        Ok(found)
-    }
-
+    /// Asks each of `commands`, with the number of the place that it is about, of so many.
     fn ask_each(
         &mut self,
-        commands: &[Command<'_>],
+        places: usize,
+        commands: &[(usize, Command<'_>)],
         together: bool,
-        mut take: impl FnMut(usize, Reply),
-    ) -> Result<(), FtpError> {
+    ) -> Result<Vec<Answers>, FtpError> {
+        let mut answers = vec![Answers::default(); places];
         let step = if together { commands.len() } else { 1 };
-        for (number, some) in commands.chunks(step.max(1)).enumerate() {
-            self.converse(some, |within, reply| {
-                take(number * step + within, reply);
+        self.set_away(true);
+        for some in commands.chunks(step.max(1)) {
+            let (numbers, commands): (Vec<_>, Vec<_>) = some.iter().copied().unzip();
+            self.converse(&commands, |within, reply| {
+                let told = &mut answers[numbers[within]];
+                match commands[within] {
+                    Command::Size(_) => {
+                        told.size = accepted("SIZE", reply).and_then(|r| size_in(&r)).ok();
+                    }
+                    Command::Mdtm(_) => {
+                        told.modified = accepted("MDTM", reply).and_then(|r| time_in(&r)).ok();
+                    }
+                    Command::Cwd(_) => told.entered = reply.is_completion(),
+                    _ if told.entered => {
+                        told.place = accepted("PWD", reply).and_then(|r| directory_in(&r)).ok();
+                    }
+                    _ => {}
+                }
                 Ok(())
             })?;
         }
-        Ok(())
+        Ok(answers)
     }
 }

@@ -7,6 +7,7 @@ mod support;
 
 mod active;
 mod control;
+mod follow;
 mod login;
 mod network;
 mod transfer;
