@@ -6,6 +6,7 @@
 mod support;
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -343,6 +344,34 @@ fn unmounting_by_name_works_without_a_socket_and_after_a_crash() {
     assert!(!is_mounted(killed.path()));
 }
 
+/// Its process could not take it away, and would end all the same.
+#[test]
+fn unmounting_by_name_leaves_a_mount_that_another_lies_above() {
+    let server = server();
+    let mount = mounted(&server.url, &[]);
+    let place = mount.path().to_str().unwrap();
+    let tmpfs = |arguments: &[&str]| {
+        Command::new(arguments[0])
+            .args(&arguments[1..])
+            .arg(place)
+            .status()
+    };
+    let covered = tmpfs(&["mount", "-t", "tmpfs", "none"]);
+    if !covered.is_ok_and(|status| status.success()) {
+        // For root alone.
+        return;
+    }
+    let done = output(mount.ftpfs(&["--unmount", place]));
+    assert!(tmpfs(&["umount"]).unwrap().success());
+    assert_eq!(done.status.code(), Some(2), "{done:?}");
+    assert!(
+        text(&done.stderr).contains("none is mounted here, not ftpfs"),
+        "{done:?}"
+    );
+    let done = output(mount.ftpfs(&["--unmount", place]));
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+}
+
 #[test]
 fn watching_goes_on_until_the_mount_ends() {
     let server = server();
@@ -487,4 +516,33 @@ fn on_a_terminal_bars_show_what_is_under_way() {
     server.signal("CONT");
     assert_eq!((ended(&mut watch), ended(&mut unmount)), (Some(0), Some(0)));
     assert!(mount.has_ended(LIMIT));
+}
+
+/// On a server that allows it.
+#[test]
+fn appending_sends_only_what_is_new() {
+    let server = Server::start(Brand::Vsftpd);
+    let content = vec![b'x'; 3_000_000];
+    fs::write(server.at("log"), &content).unwrap();
+    server.hand_over();
+    let mount = mounted(&server.url, &[]);
+    let mut log = fs::OpenOptions::new()
+        .append(true)
+        .open(mount.at("log"))
+        .unwrap();
+    log.write_all(b"a new line\n").unwrap();
+    drop(log);
+    let expected = [&content[..], b"a new line\n"].concat();
+    poll::until(LIMIT, "the server has it", || {
+        fs::read(server.at("log")).unwrap() == expected
+    });
+    let said = status(&mount);
+    assert!(
+        is_true(&said, "/sent", |bytes| (11.0..1000.0).contains(&bytes)),
+        "{said:#}"
+    );
+    assert!(
+        is_true(&said, "/received", |bytes| bytes < 100_000.0),
+        "{said:#}"
+    );
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::settings::Settings;
-use crate::fuse::{handed_over, is_fuse};
+use crate::fuse::{claim, handed_over};
 use crate::mount::{Failure, Status};
 
 /// Checks the mountpoint and what FUSE needs; the answer is the absolute path. `/dev/fd/N` stays as it is.
@@ -16,7 +16,7 @@ use crate::mount::{Failure, Status};
 pub(super) fn check(typed: &Path, settings: &Settings) -> Result<PathBuf, Failure> {
     if let Some(number) = handed_over(typed) {
         // Somebody else has mounted it, and with all rights that this takes.
-        let fits = is_fuse(number).map(|()| typed.to_owned());
+        let fits = claim(number).map(|()| typed.to_owned());
         return fits.map_err(|error| {
             let shown = typed.display();
             Failure::system(format!(

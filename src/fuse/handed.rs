@@ -3,7 +3,7 @@
 //! This is how mount.fuse3(8) with `drop_privileges`, and container runtimes, let a program without rights serve a mount.
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use rustix::fs::{major, minor};
@@ -18,8 +18,7 @@ pub fn handed_over(mountpoint: &Path) -> Option<RawFd> {
 
 /// Takes the descriptor over. To be called once for each.
 pub(super) fn take(number: RawFd) -> io::Result<OwnedFd> {
-    // Open, and what it should be: a descriptor of something else is left alone.
-    is_fuse(number)?;
+    claim(number)?;
     #[expect(
         unsafe_code,
         reason = "an inherited descriptor has no owner in this process"
@@ -27,15 +26,27 @@ pub(super) fn take(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: it is open, and who started the program handed it over to be taken here: nothing of ours keeps a
     // /dev/fuse open, so it belongs to nobody else.
     let device = unsafe { OwnedFd::from_raw_fd(number) };
-    fcntl_setfd(&device, FdFlags::CLOEXEC)?;
     Ok(device)
 }
 
-/// Whether this descriptor is open, and is `/dev/fuse`.
+/// Keeps this descriptor from the programs that are started from here (`passcommand`): a copy in one that goes on
+/// would hold the mount. A descriptor of something else than an open `/dev/fuse` is left alone.
 ///
 /// # Errors
 /// What it is not.
-pub fn is_fuse(number: RawFd) -> io::Result<()> {
+pub fn claim(number: RawFd) -> io::Result<()> {
+    is_fuse(number)?;
+    #[expect(
+        unsafe_code,
+        reason = "an inherited descriptor has no owner in this process"
+    )]
+    // SAFETY: it is open, and nothing of ours closes it before it is taken.
+    let device = unsafe { BorrowedFd::borrow_raw(number) };
+    Ok(fcntl_setfd(device, FdFlags::CLOEXEC)?)
+}
+
+/// Whether this descriptor is open, and is `/dev/fuse`.
+fn is_fuse(number: RawFd) -> io::Result<()> {
     use std::os::unix::fs::{FileTypeExt, MetadataExt};
     /// Documentation/admin-guide/devices.txt of the kernel: misc, `/dev/fuse`.
     const FUSE: (u32, u32) = (10, 229);

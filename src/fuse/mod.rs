@@ -30,7 +30,7 @@ pub use codepage::Codepage;
 pub use error::MountError;
 pub use forget::KernelCaches;
 pub use found::{Found, mounted_at, unmount};
-pub use handed::{handed_over, is_fuse};
+pub use handed::{claim, handed_over};
 pub use session::{EndReason, Ended, Ender, Mounted, mount};
 pub use signals::{Told, block_signals, signal_before};
 

@@ -166,6 +166,11 @@ fn silent(typed: &Path) -> Failure {
 /// Also waits for a process whose mount is gone already, and that stores what is left.
 fn unmount(typed: &Path) -> Result<(), Failure> {
     let shown = typed.display();
+    // Ours may be below it, and stays there if its process ends now.
+    let above = place(typed).ok().and_then(|place| fuse::mounted_at(&place));
+    if above.is_some_and(|found| !found.is_ours()) {
+        return Err(silent(typed));
+    }
     if let Ok(socket) = socket_at(typed) {
         match status::end(&socket) {
             Ok(mut ending) => return wait_for(&mut ending, &socket, typed),

@@ -18,7 +18,7 @@ pub fn folders(user: u32) -> Vec<PathBuf> {
     let mut found = Vec::new();
     if user == own_user() {
         let named = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-        let named = named.filter(|path| path.is_absolute());
+        let named = named.filter(|path| is_of_session(path, user));
         found.extend(named.map(|folder| folder.join("ftpfs")));
     }
     found.push(match user {
@@ -28,6 +28,12 @@ pub fn folders(user: u32) -> Vec<PathBuf> {
     found.push(env::temp_dir().join(format!("ftpfs-{user}")));
     found.dedup();
     found
+}
+
+/// What that specification demands of it. Root may have the variable of the user who became root.
+fn is_of_session(folder: &Path, user: u32) -> bool {
+    folder.is_absolute()
+        && fs::metadata(folder).is_ok_and(|data| data.is_dir() && data.uid() == user)
 }
 
 /// The socket of the mount at `mountpoint`, an absolute path without links, if `user` has one there. It
@@ -49,10 +55,15 @@ pub fn sockets(user: u32) -> Vec<PathBuf> {
         .filter_map(|folder| fs::read_dir(folder).ok())
         .flatten()
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|ending| ending == ENDING))
+        .filter(|path| is_socket(path))
         .collect();
     found.sort();
     found
+}
+
+/// Whether it has the name of a socket of ours.
+pub(super) fn is_socket(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == ENDING)
 }
 
 pub(super) fn own_user() -> u32 {
@@ -102,6 +113,15 @@ mod tests {
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
         assert!(own(&folder).is_err());
         assert!(!is_private(&folder, own_user() + 1));
+    }
+
+    #[test]
+    fn the_folder_of_another_users_session_is_left_alone() {
+        let top = tempfile::tempdir().unwrap();
+        assert!(is_of_session(top.path(), own_user()));
+        assert!(!is_of_session(top.path(), own_user() + 1));
+        assert!(!is_of_session(Path::new("."), own_user()));
+        assert!(!is_of_session(&top.path().join("none"), own_user()));
     }
 
     #[test]

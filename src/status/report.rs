@@ -221,7 +221,7 @@ pub struct ErrorLine {
 }
 
 /// How a mount has ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
     /// The exit status of the process: 0 if everything is stored.
     pub code: u8,

@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 
 use super::place;
@@ -74,7 +74,10 @@ impl Socket {
         let mut problem = io::Error::from(io::ErrorKind::NotFound);
         for folder in place::folders(place::own_user()) {
             match bind(&folder, &name) {
-                Ok((listener, path)) => return Self::serve(listener, path, answers),
+                Ok((listener, path)) => {
+                    sweep(&folder);
+                    return Self::serve(listener, path, answers);
+                }
                 Err(error) => {
                     problem = io::Error::other(format!("{}: {error}", folder.display()));
                 }
@@ -148,6 +151,33 @@ fn bind(folder: &Path, name: &str) -> io::Result<(UnixListener, PathBuf)> {
     Ok((listener, path))
 }
 
+/// Removes the sockets of mounts that are dead: what has the ending of a socket has listened since it got that name.
+fn sweep(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    let paths = entries.flatten().map(|entry| entry.path());
+    for path in paths.filter(|path| place::is_socket(path)) {
+        let identity = |path: &Path| fs::symlink_metadata(path).map(|data| data.ino()).ok();
+        let before = identity(&path);
+        let dead = connect_now(&path).is_err_and(|e| e == rustix::io::Errno::CONNREFUSED);
+        // Another mount may have taken the name meanwhile.
+        if dead && before.is_some() && before == identity(&path) {
+            drop(fs::remove_file(&path));
+        }
+    }
+}
+
+/// Without waiting for one that has many clients.
+fn connect_now(path: &Path) -> Result<(), rustix::io::Errno> {
+    use rustix::net::{
+        AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with,
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    connect(&socket, &SocketAddrUnix::new(path)?)
+}
+
 fn listen(
     listener: &UnixListener,
     ended: &UnixStream,
@@ -190,6 +220,7 @@ fn converse(
         Question::Status => answer(&stream, &(answers.report)()),
         Question::Unmount => {
             let mut waiting = waiting.lock();
+            waiting.retain(is_there);
             if waiting.len() == WAITING {
                 return Err(io::Error::other("too many wait for the end"));
             }
@@ -199,6 +230,13 @@ fn converse(
             Ok(())
         }
     }
+}
+
+/// Whether the other end is open. Waits for nothing.
+fn is_there(stream: &UnixStream) -> bool {
+    let mut watched = [PollFd::new(stream, PollFlags::RDHUP)];
+    let now = Timespec::default();
+    !poll(&mut watched, Some(&now)).is_ok_and(|count| count > 0)
 }
 
 /// The user at the other end: whom the socket's folder lets in, or what a name in it leads to, proves nothing.
@@ -299,6 +337,37 @@ mod tests {
         assert_eq!(waiting.wait(Duration::from_secs(20)).unwrap(), Some(ended));
         assert!(!path.exists());
         assert!(matches!(ask(&path), Err(AskError::Nobody)));
+    }
+
+    #[test]
+    fn those_who_are_gone_keep_no_place() {
+        let (top, ends) = (tempfile::tempdir().unwrap(), Arc::default());
+        let socket = served(top.path(), 1, &ends);
+        for _ in 0..WAITING {
+            drop(end(socket.path()).unwrap());
+        }
+        // Answered behind those, so they have been heard.
+        ask(socket.path()).unwrap();
+        let mut waiting = end(socket.path()).unwrap();
+        ask(socket.path()).unwrap();
+        socket.close(&Ended::default());
+        let heard = waiting.wait(Duration::from_secs(20)).unwrap();
+        assert_eq!(heard, Some(Ended::default()));
+    }
+
+    #[test]
+    fn sockets_of_dead_mounts_go_and_no_others() {
+        let (top, ends) = (tempfile::tempdir().unwrap(), Arc::default());
+        let socket = served(top.path(), 1, &ends);
+        let folder = socket.path().parent().unwrap();
+        drop(UnixListener::bind(folder.join("dead.sock")).unwrap());
+        drop(UnixListener::bind(folder.join("another")).unwrap());
+        let busy = UnixListener::bind(folder.join("busy.sock")).unwrap();
+        sweep(folder);
+        let there = |name: &str| folder.join(name).symlink_metadata().is_ok();
+        assert!(!there("dead.sock") && there("another") && there("busy.sock"));
+        assert_eq!(ask(socket.path()).unwrap().pid, 1);
+        drop(busy);
     }
 
     #[test]

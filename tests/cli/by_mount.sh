@@ -101,7 +101,10 @@ shows "$folder/d"
 
 step "/dev/fd/N by mount.fuse3 with drop_privileges, as one that may do nothing"
 ln -s "$program" "$folder/sbin/ftpfs"
-PATH=$folder/sbin:$PATH mount -t fuse -o "drop_privileges,default_permissions,passfile=$folder/pass" "ftpfs#ftp://u@$server/sub" "$folder/a"
+# The program that tells the password is not handed the mount.
+printf '#!/bin/sh\nls -l /proc/self/fd | grep -q /dev/fuse && exit 1\ncat "%s/pass"\n' "$folder" >"$folder/tell"
+chmod 755 "$folder/tell"
+PATH=$folder/sbin:$PATH mount -t fuse -o "drop_privileges,default_permissions,passcommand=$folder/tell" "ftpfs#ftp://u@$server/sub" "$folder/a"
 shows "$folder/a"
 grep -q -a "/dev/fd/[0-9]" /proc/[0-9]*/cmdline
 umount "$folder/a"

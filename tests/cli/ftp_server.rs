@@ -129,6 +129,7 @@ fn converse(
                         cwd = path;
                         "250 moved".into()
                     }
+                    "/secret" => "550 Not now".into(),
                     _ => "550 Failed to change directory: No such file or directory".into(),
                 }
             }

@@ -1,6 +1,7 @@
 //! Mountpoints that cannot be one: said before anything is asked of the network.
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 
 use crate::run::Ftpfs;
 
@@ -30,4 +31,64 @@ fn not_empty() {
     let ftpfs = Ftpfs::new().args(["-o", "nonempty"]);
     fs::write(ftpfs.mountpoint().join("f"), "").unwrap();
     ftpfs.mount(NOBODY).fails(5, &[]);
+}
+
+/// On a machine that this script makes of ours, for this one process; `$0` is the program. Only root can do that.
+fn on_another_machine(script: &str) -> Option<Ftpfs> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let program = env!("CARGO_BIN_EXE_ftpfs");
+    let ftpfs = Ftpfs::by(&["unshare", "--mount", "sh", "-ec", script, program]);
+    let all = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(ftpfs.home.path(), all).unwrap();
+    chown(ftpfs.mountpoint(), Some(NO_USER), Some(NO_USER)).unwrap();
+    Some(ftpfs)
+}
+
+const NO_USER: u32 = 65534;
+
+/// With the program where others can run it.
+const AS_NO_USER: &str = r#"
+install -m 755 "$0" "$HOME/ftpfs"
+exec setpriv --reuid=65534 --regid=65534 --clear-groups "$HOME/ftpfs" "$@"
+"#;
+
+#[test]
+fn without_fuse() {
+    let script = r#"mount -t tmpfs none /dev; exec "$0" "$@""#;
+    let Some(ftpfs) = on_another_machine(script) else {
+        return;
+    };
+    let parts = [
+        "/dev/fuse is missing",
+        "modprobe fuse",
+        "--device /dev/fuse",
+    ];
+    ftpfs.mount(NOBODY).fails(2, &parts);
+}
+
+#[test]
+fn without_fusermount() {
+    // Something, but no file, is where it was.
+    let hide =
+        r#"for f in $(which -a fusermount3 fusermount); do mount --bind /dev/null "$f"; done"#;
+    let Some(ftpfs) = on_another_machine(&format!("{hide}{AS_NO_USER}")) else {
+        return;
+    };
+    let parts = ["fusermount3 is missing", "apt install fuse3"];
+    ftpfs.mount(NOBODY).fails(2, &parts);
+}
+
+#[test]
+fn for_others_without_leave() {
+    let forget = "mount --bind /dev/null /etc/fuse.conf";
+    let Some(ftpfs) = on_another_machine(&format!("{forget}{AS_NO_USER}")) else {
+        return;
+    };
+    let parts = ["allow_other is for root, unless", "user_allow_other"];
+    ftpfs
+        .args(["-o", "allow_other"])
+        .mount(NOBODY)
+        .fails(2, &parts);
 }

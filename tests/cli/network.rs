@@ -84,19 +84,39 @@ fn a_signal_ends_the_wait_for_the_server() {
     }
 }
 
-#[test]
-fn not_an_ftp_server() {
+/// A server that says this, and nothing else.
+fn who_says(line: &'static [u8]) -> String {
     let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let source = format!("ftp://{}/", other.local_addr().unwrap());
     std::thread::spawn(move || {
         for stream in other.incoming() {
-            drop(stream.unwrap().write_all(b"SSH-2.0-OpenSSH_9.6\r\n"));
+            drop(stream.unwrap().write_all(line));
         }
     });
+    source
+}
+
+#[test]
+fn not_an_ftp_server() {
     Ftpfs::new()
         .args(["-o", "timeout=2s"])
-        .mount(source)
+        .mount(who_says(b"SSH-2.0-OpenSSH_9.6\r\n"))
         .fails(5, &["127.0.0.1"]);
+}
+
+#[test]
+fn a_server_that_is_full() {
+    let source = who_says(b"421 Too many connections.\r\n");
+    Ftpfs::new()
+        .args(["-o", "timeout=2s,connect_timeout=2s"])
+        .mount(source)
+        .fails(
+            5,
+            &[
+                "has no place for another connection",
+                "421 Too many connections.",
+            ],
+        );
 }
 
 #[test]
@@ -124,13 +144,14 @@ fn a_wrong_password() {
 #[test]
 fn a_folder_that_is_not_there() {
     let server = FtpServer::start("u", "p");
-    for (path, shown) in [
-        ("nowhere", "/home/u/nowhere"),
-        ("/nowhere", "/nowhere"),
-        ("%2Fnowhere", "/nowhere"),
+    for (path, shown, why) in [
+        ("nowhere", "/home/u/nowhere", "there is no such folder on"),
+        ("/nowhere", "/nowhere", "there is no such folder on"),
+        ("%2Fnowhere", "/nowhere", "there is no such folder on"),
+        ("/secret", "/secret", "cannot enter this folder on"),
     ] {
         Ftpfs::new()
             .mount(format!("ftp://u:p@{}/{path}", server.address()))
-            .fails(6, &[shown, "there is no such folder", &server.address()]);
+            .fails(6, &[shown, why, &server.address()]);
     }
 }

@@ -39,13 +39,20 @@ pub(crate) struct Running {
 
 impl Ftpfs {
     pub(crate) fn new() -> Self {
+        Self::by(&[env!("CARGO_BIN_EXE_ftpfs")])
+    }
+
+    /// By another program, which is given what follows.
+    pub(crate) fn by(command: &[&str]) -> Self {
+        let (program, arguments) = command.split_first().unwrap();
         let home = tempfile::Builder::new()
             .prefix("ftpfs-cli.")
             .tempdir()
             .unwrap();
         fs::create_dir(home.path().join("mnt")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ftpfs"));
+        let mut command = Command::new(program);
         command
+            .args(arguments)
             .env("HOME", home.path())
             .env("XDG_RUNTIME_DIR", home.path())
             .env_remove("XDG_CACHE_HOME")
