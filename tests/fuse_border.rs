@@ -96,6 +96,29 @@ fn a_program_that_waits_for_a_dead_server_can_be_interrupted() {
     assert!(ended(&mut listing).success());
 }
 
+/// The kernel lets one program at a time make something in a directory; who waits for another one there cannot be
+/// told anything by us.
+#[test]
+fn who_waits_for_another_to_make_something_ends_when_the_other_does() {
+    let server = server();
+    let mount = Mounted::new(&server.url, PATIENT);
+    let frozen = Frozen::new(&server);
+    let mut first = run("mkdir", &mount.at("first"));
+    poll::until(LIMIT, "mkdir waits for the server", || {
+        is_waiting_for_us(&first)
+    });
+    let mut second = run("mkdir", &mount.at("second"));
+    poll::until(LIMIT, "the other waits for the kernel", || {
+        let state = fs::read_to_string(format!("/proc/{}/stat", second.id()));
+        state.is_ok_and(|state| state.contains(") D ")) && !is_waiting_for_us(&second)
+    });
+    signal(second.id(), "KILL");
+    signal(first.id(), "INT");
+    assert_eq!(ended(&mut first).signal(), Some(2));
+    assert_eq!(ended(&mut second).signal(), Some(9));
+    drop(frozen);
+}
+
 /// With a handler for the alarm that comes ten times a second, and no system call begun again: the first
 /// one that an alarm ends is its exit code.
 const WITH_ALARMS: &str = r"

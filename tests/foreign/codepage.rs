@@ -120,6 +120,18 @@ fn sjis_names_and_bytes_that_are_none() {
     server.finish();
 }
 
+/// What somebody has to tell the server's administrator.
+#[test]
+fn messages_show_the_bytes_of_the_server() {
+    let (server, _) = folder(&["caf\\xe9"], &[]);
+    let mount = Mounted::new(&url(&server, ""), &["codepage=latin1"]);
+    fs::create_dir(mount.at("grün")).unwrap_err();
+    let log = mount.log();
+    assert!(log.contains("/gr\\xfcn"), "{log}");
+    assert_eq!(mount.unmount(), Some(0));
+    server.finish();
+}
+
 #[test]
 fn two_names_are_never_one() {
     // In Greek the first is Ϊ, and so are the bytes of the second for UTF-8: it gets a mark.

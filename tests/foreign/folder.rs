@@ -8,6 +8,9 @@ use crate::support::scripted::{Conversation, Script, Scripted, read_all, script}
 /// More connections than any of these tests makes.
 const CONNECTIONS: usize = 16;
 
+/// What AVBL is answered, in bytes: whole blocks.
+pub(crate) const FREE: u64 = 30_140_817 * 4096;
+
 /// The files by their names, in which a byte that is no UTF-8 is written `\xe9`.
 pub(crate) type Files = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
 
@@ -63,6 +66,7 @@ fn serve(c: &mut Conversation, files: &Files) {
                 files.insert(name, content);
                 c.send("250 done");
             }
+            ("AVBL", _) => c.send(&format!("213 {FREE}")),
             ("QUIT", _) => c.send("221 bye"),
             ("SIZE", Some(content)) => c.send(&format!("213 {}", content.len())),
             ("MDTM", Some(_)) => c.send("213 20200101000000"),

@@ -7,6 +7,7 @@ mod codepage;
 mod documented;
 mod folder;
 mod on_servers;
+mod space;
 mod zone;
 
 #[path = "../support/mod.rs"]

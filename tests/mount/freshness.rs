@@ -30,6 +30,7 @@ cases! {
     an_absent_name_can_come.smoke().mounts_only().by_others(),
     a_folder_renamed_by_others_is_found.mounts_only().by_others(),
     a_lost_update_is_refused.smoke().mounts_only().uncompared(),
+    an_append_behind_a_change_of_others_is_refused.mounts_only().uncompared(),
     a_truncating_open_overwrites_what_others_wrote.mounts_only().by_others(),
     an_exclusive_create_sees_what_others_made.smoke().mounts_only().by_others(),
     a_mmap_does_not_outlive_the_change_of_others.mounts_only().by_others(),
@@ -403,6 +404,18 @@ fn a_lost_update_is_refused(place: &Place) {
     }
     let expected = [bytes(2, 90_000), b"moremoremore".to_vec()].concat();
     has(&place.there.join("file"), &expected);
+}
+
+/// The line that is appended was made for another content.
+fn an_append_behind_a_change_of_others_is_refused(place: &Place) {
+    theirs(place, "log", &bytes(1, 100_000));
+    let look = place.fresh_look();
+    let path = look.here.join("log");
+    let mut file = OpenOptions::new().append(true).open(&path).or_fail("open");
+    file.write_all(b"ours").or_fail("write");
+    theirs(place, "log", &bytes(2, 90_000));
+    fails("close", close(file), Errno::ESTALE);
+    has(&place.there.join("log"), &bytes(2, 90_000));
 }
 
 fn a_truncating_open_overwrites_what_others_wrote(place: &Place) {

@@ -18,6 +18,7 @@ cases! {
     flock_of_the_shell_excludes_another_process.smoke(),
     fcntl_locks_exclude_another_process.smoke(),
     parts_of_a_file_are_locked_apart,
+    locks_are_of_one_mount.mounts_only(),
 }
 
 /// The first argument that makes this program try a lock instead of running tests.
@@ -155,4 +156,19 @@ fn parts_of_a_file_are_locked_apart(place: &Place) {
     assert!(another_process_can_lock(&path, 150, 100), "behind it");
     drop(file);
     assert!(another_process_can_lock(&path, 0, 0), "a close lets go");
+}
+
+/// FTP has no locks: another mount, here or on another machine, does not know of them.
+fn locks_are_of_one_mount(place: &Place) {
+    put(&place.here.join("file"), &[0; 1000]);
+    let other = place.fresh_look();
+    let (ours, theirs) = (
+        open(&place.here.join("file")),
+        open(&other.here.join("file")),
+    );
+    let lock =
+        |file: File| Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| error);
+    let held = lock(ours).or_fail("lock");
+    let theirs = lock(theirs).or_fail("the same lock in another mount");
+    drop((held, theirs));
 }

@@ -25,6 +25,8 @@ cases! {
     there_are_no_hard_links.smoke().mounts_only(),
     there_are_no_pipes_sockets_and_devices.smoke().mounts_only(),
     names_are_not_exchanged.smoke().mounts_only(),
+    times_of_others_are_whole_seconds.seeded(seed).mounts_only(),
+    what_the_server_cannot_do_is_logged_once.seeded(seed).mounts_only(),
     access_times_are_not_kept.seeded(seed).smoke().mounts_only(),
     everything_belongs_to_the_user_who_mounted.seeded(seed).smoke().mounts_only(),
     inode_numbers_last_as_long_as_the_mount.seeded(seed).smoke().mounts_only(),
@@ -96,6 +98,38 @@ fn names_are_not_exchanged(place: &Place) {
     fails("RENAME_EXCHANGE", result.map_err(Into::into), Errno::EINVAL);
     has(&place.there.join("one"), b"1");
     has(&place.there.join("two"), b"2");
+}
+
+fn times_of_others_are_whole_seconds(place: &Place) {
+    for name in ["file", "folder/file"] {
+        let (here, there) = (place.here.join(name), place.there.join(name));
+        // As a listing tells it, and as an open asks for it.
+        for opened in [false, true] {
+            if opened {
+                drop(File::open(&here).or_fail("open"));
+            }
+            let (here, there) = (fs::metadata(&here), fs::metadata(&there));
+            let (here, there) = (here.or_fail("stat"), there.or_fail("stat on the server"));
+            assert_eq!(
+                (here.mtime(), here.mtime_nsec()),
+                (there.mtime(), 0),
+                "{name}"
+            );
+        }
+    }
+}
+
+fn what_the_server_cannot_do_is_logged_once(place: &Place) {
+    // The kernel lets nobody but root ask for another owner.
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let look = place.fresh_look();
+    for name in ["file", "folder", "folder/file", "file"] {
+        std::os::unix::fs::chown(look.here.join(name), Some(1234), None).or_fail("chown");
+    }
+    let log = look.mounted().log();
+    assert_eq!(log.matches("chown is ignored").count(), 1, "{log}");
 }
 
 fn access_times_are_not_kept(place: &Place) {

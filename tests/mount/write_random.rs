@@ -174,6 +174,8 @@ fn truncate_while_a_writer_is_open(place: &Place) {
     let mut writer = File::create(&path).or_fail("open");
     writer.write_all(&bytes(1, 10_000)).or_fail("write");
     nix::unistd::truncate(&path, 4000).or_fail("truncate");
+    // Its error would be nobody's else.
+    has(&place.there.join("file"), &bytes(1, 4000));
     assert_eq!(writer.metadata().or_fail("fstat").len(), 4000, "size");
     writer.write_all(b"further on").or_fail("write at 10000");
     close(writer).or_fail("close");

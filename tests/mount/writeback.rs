@@ -144,6 +144,7 @@ fn renamed_before_it_is_stored(place: &Place) {
     let at = |name: &str| look.here.join(name);
     put(&at("new"), &bytes(5, 5_000));
     fs::rename(at("new"), at("renamed")).or_fail("rename");
+    has(&place.there.join("renamed"), &bytes(5, 5_000));
     put(&at("over"), &bytes(6, 6_000));
     fs::rename(at("over"), at("old")).or_fail("rename over a file");
     put(&at("victim"), b"never needed");
@@ -185,6 +186,7 @@ fn cut_before_it_is_stored(place: &Place) {
     let content = bytes(3, 300_000);
     put(&name, &content);
     nix::unistd::truncate(&name, 1_234).or_fail("truncate");
+    has(&place.there.join("file"), &content[..1_234]);
     has(&name, &content[..1_234]);
     put(&name, &content);
     let file = OpenOptions::new().write(true).open(&name).or_fail("open");
