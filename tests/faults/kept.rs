@@ -103,6 +103,20 @@ pub(crate) struct Holder {
 }
 
 impl Holder {
+    /// A process that does these steps in the mount.
+    pub(crate) fn new(mount: &Mounted, steps: &[&str]) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .arg(HOLD)
+            .arg(mount.path())
+            .args(steps)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let said = BufReader::new(child.stdout.take().unwrap());
+        Self { child, said }
+    }
+
     /// The error number of the next step, once it is done.
     pub(crate) fn next(&mut self) -> i32 {
         let mut line = String::new();
@@ -224,16 +238,7 @@ impl Kept {
 
     /// A process that does these steps in the mount.
     pub(crate) fn hold(&self, steps: &[&str]) -> Holder {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .arg(HOLD)
-            .arg(self.ground.mounted().path())
-            .args(steps)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let said = BufReader::new(child.stdout.take().unwrap());
-        Holder { child, said }
+        Holder::new(self.ground.mounted(), steps)
     }
 
     pub(crate) fn mount_again(&mut self) {

@@ -14,6 +14,7 @@ use libtest_mimic::Trial;
 
 use crate::Site;
 use crate::cell::Ground;
+use crate::kept::Holder;
 use crate::operation::{LARGE, Operation, SMALL, Seen, bytes};
 use crate::outage::{
     a_restart_is_not_noticed, hard_waits_until_it_is_back,
@@ -37,6 +38,7 @@ macro_rules! tests {
 tests! {
     a_close_does_not_overtake_the_commit_of_another,
     memory_answers_while_nothing_moves,
+    who_renames_or_cuts_what_is_being_uploaded_is_told_in_time,
     hostile_names_are_not_shown,
     one_session_serves_several_readers,
     who_waits_for_a_connection_takes_no_processor,
@@ -133,6 +135,39 @@ fn memory_answers_while_nothing_moves(ground: &mut Ground) {
         commands,
         "nobody was asked"
     );
+}
+
+/// Both have to wait for an upload that stands still, and neither does so for ever.
+fn who_renames_or_cuts_what_is_being_uploaded_is_told_in_time(ground: &mut Ground) {
+    ground.mount();
+    let at = |name: &str| ground.mounted().at(name);
+    let (one, two, other) = (at("one"), at("two"), at("other"));
+    let stalled = ground.proxy.on(Verb::Stor).stall_data_after(0);
+    let mut writers = ["one", "two"].map(|name| {
+        let create = format!("create {name}");
+        let mut writer = Holder::new(ground.mounted(), &[&create, "large", "wait", "close"]);
+        writer.does(2);
+        writer
+    });
+    stalled.happens_within(LIMIT);
+    thread::scope(|scope| {
+        let renamed = scope.spawn(|| fs::rename(&one, &other));
+        let cut = scope.spawn(|| nix::unistd::truncate(&two, 10));
+        is_bounded(&renamed.join().unwrap().unwrap_err());
+        is_bounded(&cut.join().unwrap().unwrap_err().into());
+    });
+    assert!(!other.exists());
+    ground.proxy.heal();
+    for writer in &mut writers {
+        writer.go_on();
+        writer.does(1);
+    }
+    assert_eq!(fs::read(ground.there.join("one")).unwrap(), bytes(5, LARGE));
+    assert_eq!(
+        fs::read(ground.there.join("two")).unwrap(),
+        bytes(5, LARGE)[..10]
+    );
+    assert_eq!(ground.ends_clean(), Some(0));
 }
 
 fn hostile_names_are_not_shown(ground: &mut Ground) {
