@@ -39,12 +39,13 @@ impl ListingCache {
         self.walks.lock().used(dir, Instant::now());
     }
 
-    /// Where `dir` is a step of a walk: lists it together with the next ones. `None` if it is still
-    /// unknown. Where there is no listing of many at a time, the next ones go to other sessions.
+    /// Where `dir` is a step of a walk, or of a way that was gone before: lists it together with the next ones.
+    /// `None` if it is still unknown. Where there is no listing of many at a time, the next ones go to other sessions.
     pub(super) fn load_with_next(
         &self,
         dir: &RemotePath,
         directory: &Directory,
+        toward: Option<&[u8]>,
         max_age: Duration,
     ) -> Option<Result<Loaded, RemoteError>> {
         if max_age < LEAST_AGE {
@@ -53,8 +54,12 @@ impl ListingCache {
         let now = Instant::now();
         let mut next = self.walks.lock().missed(dir, now);
         next.count = next.count.min(self.affordable());
-        let next = self.next_unlisted(dir, next, max_age);
-        if next.is_empty() {
+        let mut next = self.next_unlisted(dir, next, max_age);
+        let walks = !next.is_empty();
+        if !walks && let Some(name) = toward {
+            next = self.way(dir, name, max_age).unwrap_or_default();
+        }
+        if next.is_empty() && !self.is_told_at_once(dir) {
             return None;
         }
         if !self.remote.lists_many() {
@@ -87,7 +92,9 @@ impl ListingCache {
             .filter_map(|(dir, loaded)| Some((dir, &mut loaded.as_mut()?.0)))
             .collect();
         self.make_times_exact(&mut known);
-        self.learn_cost(&loaded, now.elapsed());
+        if walks {
+            self.learn_cost(&loaded, now.elapsed());
+        }
         let mut loaded = loaded.into_iter();
         let first = loaded.next().flatten();
         let mut listed = Vec::with_capacity(claimed.len());

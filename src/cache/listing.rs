@@ -58,6 +58,8 @@ pub(super) struct Directory {
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) known: Option<Known>,
+    /// The directory inside where somebody went last.
+    pub(super) onward: Option<Vec<u8>>,
     /// Present while a thread asks the server: our own changes since it began.
     loading: Option<Vec<Change>>,
     /// How many requests have ended, and how the last one did.
@@ -138,6 +140,21 @@ impl ListingCache {
         max_age: Duration,
         look: impl FnOnce(&Entries, Duration) -> R,
     ) -> Result<R, Arc<RemoteError>> {
+        self.get_toward(dir, None, max_age, look)
+    }
+
+    /// The same for one who goes on to the directory of this name, if there is a name: if that is to be listed again, it
+    /// is asked for together with `dir`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn get_toward<R>(
+        &self,
+        dir: &RemotePath,
+        toward: Option<&[u8]>,
+        max_age: Duration,
+        look: impl FnOnce(&Entries, Duration) -> R,
+    ) -> Result<R, Arc<RemoteError>> {
         let oldest = Instant::now().checked_sub(max_age);
         let directory = Arc::clone(
             self.directories
@@ -167,7 +184,7 @@ impl ListingCache {
                 drop(state);
                 asked = true;
                 self.remote.board().listing_misses.one();
-                self.load(dir, &directory, max_age);
+                self.load(dir, &directory, toward, max_age);
                 state = directory.state.lock();
             } else {
                 let seen = state.requests;
@@ -281,10 +298,16 @@ impl ListingCache {
     }
 
     /// Asks the server, without any lock, and lets everybody know.
-    fn load(&self, dir: &RemotePath, directory: &Directory, max_age: Duration) {
+    fn load(
+        &self,
+        dir: &RemotePath,
+        directory: &Directory,
+        toward: Option<&[u8]>,
+        max_age: Duration,
+    ) {
         let guard = EndLoading(directory);
         let asked = Instant::now();
-        let together = self.load_with_next(dir, directory, max_age);
+        let together = self.load_with_next(dir, directory, toward, max_age);
         let outcome = together.unwrap_or_else(|| {
             let listing = self.remote.list(dir)?;
             let mut loaded = self.remembered(directory, listing);
@@ -367,6 +390,12 @@ impl ListingCache {
     }
 }
 
+impl Known {
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+}
+
 impl Change {
     fn apply(self, entries: &mut Entries) {
         match self {
@@ -384,7 +413,7 @@ impl Change {
 pub(super) type Loaded = (Entries, SystemTime);
 
 impl State {
-    fn is_unlisted(&self, max_age: Duration) -> bool {
+    pub(super) fn is_unlisted(&self, max_age: Duration) -> bool {
         let fresh = |known: &Known| !known.expired && known.asked.elapsed() <= max_age;
         self.loading.is_none() && !self.known.as_ref().is_some_and(fresh)
     }

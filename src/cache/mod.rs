@@ -17,6 +17,7 @@ mod own_time;
 pub mod readers;
 mod walks;
 mod ahead;
+mod way;
 
 pub use block::{BlockCache, ContentId};
 pub use listing::{Entries, ListingCache, Remembered};

@@ -40,12 +40,15 @@ impl FtpFs {
         if dir.join(name).is_err() {
             return Ok(self.absent(Duration::ZERO));
         }
-        let (entry, age) = self.listed(&dir, wait, |entries, age| {
+        let (entry, age) = self.listed_toward(&dir, Some(name), wait, |entries, age| {
             (entries.get(name).map(|found| found.entry.clone()), age)
         })?;
         match entry {
             None => Ok(self.absent(age)),
             Some(entry) => {
+                if entry.kind == EntryKind::Directory {
+                    self.listings.went(&dir, name);
+                }
                 let mut inodes = self.inodes.lock();
                 let ino = inodes.number(parent, name, entry.kind);
                 inodes.remember(ino);
@@ -134,7 +137,9 @@ impl FtpFs {
             return Err(FsError::Errno(libc::ESTALE));
         };
         let dir = self.path(parent)?;
-        let (entry, age) = self.listed(&dir, wait, |entries, age| {
+        let is_directory = self.inodes.lock().kind(ino) == Some(EntryKind::Directory);
+        let toward = is_directory.then_some(&*name);
+        let (entry, age) = self.listed_toward(&dir, toward, wait, |entries, age| {
             (entries.get(&name).map(|found| found.entry.clone()), age)
         })?;
         // The kernel answers this by a look-up.
@@ -152,6 +157,17 @@ impl FtpFs {
         wait: Wait,
         look: impl FnOnce(&Entries, Duration) -> R,
     ) -> Result<R, FsError> {
+        self.listed_toward(dir, None, wait, look)
+    }
+
+    /// The same on the way to this name.
+    fn listed_toward<R>(
+        &self,
+        dir: &RemotePath,
+        toward: Option<&[u8]>,
+        wait: Wait,
+        look: impl FnOnce(&Entries, Duration) -> R,
+    ) -> Result<R, FsError> {
         let max_age = self.config.cache_timeout;
         match wait {
             Wait::No => self
@@ -160,7 +176,7 @@ impl FtpFs {
                 .ok_or(FsError::WouldWait),
             Wait::Yes => self
                 .listings
-                .get(dir, max_age, look)
+                .get_toward(dir, toward, max_age, look)
                 .map_err(|e| self.unlisted(dir, &e)),
         }
     }

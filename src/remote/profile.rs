@@ -33,7 +33,9 @@ pub(super) enum Ability {
     Behind,
     /// Listings by STAT, many in one batch.
     Walk,
-    /// The same for paths that have to be entered first.
+    /// Tells by STAT alone all that a listing of its own would.
+    WalkAtOnce,
+    /// STAT for paths that have to be entered first.
     WalkEntering,
     /// Answers them only after the final reply to the upload.
     InOrder,

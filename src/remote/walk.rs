@@ -37,6 +37,12 @@ impl Remote {
         !self.profile.lacks(Ability::Walk)
     }
 
+    /// Whether [`Remote::list_many`] was seen to tell all in one round trip, where a listing over a data connection may
+    /// need two (vsftpd's final reply is a round trip late).
+    pub fn lists_at_once(&self) -> bool {
+        self.lists_many() && self.profile.is_proven(Ability::WalkAtOnce)
+    }
+
     /// The entries of many directories, each as [`Remote::list`] would tell them; `None` for those that
     /// have to be listed one by one: the server has not told all, or perhaps not the truth.
     ///
@@ -173,6 +179,8 @@ impl Remote {
         }
         if by_facts {
             add_facts(lease, base, dirs, &mut found)?;
+        } else if found.iter().any(Option::is_some) {
+            self.profile.learn_proven(Ability::WalkAtOnce);
         }
         let listing = |entries| Listing {
             entries,

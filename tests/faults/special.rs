@@ -13,7 +13,7 @@ use std::time::Duration;
 use libtest_mimic::Trial;
 
 use crate::Site;
-use crate::cell::Ground;
+use crate::cell::{Ground, give_to_owner_of};
 use crate::kept::Holder;
 use crate::operation::{LARGE, Operation, SMALL, Seen, bytes};
 use crate::outage::{
@@ -39,6 +39,7 @@ tests! {
     a_close_does_not_overtake_the_commit_of_another,
     memory_answers_while_nothing_moves,
     who_renames_or_cuts_what_is_being_uploaded_is_told_in_time,
+    an_old_path_is_looked_up_in_one_batch,
     hostile_names_are_not_shown,
     one_session_serves_several_readers,
     who_waits_for_a_connection_takes_no_processor,
@@ -168,6 +169,38 @@ fn who_renames_or_cuts_what_is_being_uploaded_is_told_in_time(ground: &mut Groun
         bytes(5, LARGE)[..10]
     );
     assert_eq!(ground.ends_clean(), Some(0));
+}
+
+/// A path whose listings are all too old to be believed is asked for at once, not name by name.
+fn an_old_path_is_looked_up_in_one_batch(ground: &mut Ground) {
+    let folder = ground.there.join("a/b/c");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("file"), "old").unwrap();
+    give_to_owner_of(&ground.there, &ground.there.join("a"));
+    ground.mount_with(&["cache_timeout=1"]);
+    let file = ground.mounted().at("a/b/c/file");
+    let asked = || {
+        let counts = ground.proxy.counts();
+        (counts.commands(Verb::Listing), counts.commands(Verb::Stat))
+    };
+    poll::until(LIMIT, "all four are asked for in one batch", || {
+        let (lists, stats) = asked();
+        assert_eq!(fs::metadata(&file).unwrap().len(), 3);
+        asked() == (lists, stats + 4)
+    });
+    fs::write(folder.join("file"), "and new").unwrap();
+    poll::until(LIMIT, "what others wrote is seen", || {
+        fs::metadata(&file).unwrap().len() == 7
+    });
+    // Somebody else takes the folder away, and what is there now has another.
+    fs::rename(folder.parent().unwrap(), ground.there.join("elsewhere")).unwrap();
+    poll::until(LIMIT, "it is gone", || {
+        fs::metadata(&file).is_err_and(|e| e.raw_os_error() == Some(libc::ENOENT))
+    });
+    let moved = ground.mounted().at("elsewhere/c/file");
+    poll::until(LIMIT, "it is where it went", || {
+        fs::read(&moved).is_ok_and(|content| content == b"and new")
+    });
 }
 
 fn hostile_names_are_not_shown(ground: &mut Ground) {
