@@ -27,6 +27,7 @@ mod arming;
 mod protected;
 mod restart;
 mod transfer;
+mod sending;
 mod settling;
 mod stored;
 #[doc(hidden)]

@@ -38,7 +38,7 @@ pub struct Transfer<S: DerefMut<Target = Session>> {
     pub(super) data: Option<Stream>,
     pub(super) verb: &'static str,
     sends: bool,
-    moved: u64,
+    pub(super) moved: u64,
     /// The data connection was made ahead.
     pub(super) ahead: bool,
     pub(super) told: Option<(Reply, Reply)>,
@@ -260,7 +260,7 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
         })
     }
 
-    fn line(&self) -> Option<&Line> {
+    pub(super) fn line(&self) -> Option<&Line> {
         Some(self.session.as_ref()?.control().line())
     }
 
@@ -309,36 +309,8 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
         }
     }
 
-    /// Sends all of `bytes`; each stretch without progress has its own time.
-    ///
-    /// # Errors
-    /// The server's reason if it gave one, within two seconds of the break; else what broke.
-    pub fn write_all(&mut self, mut bytes: &[u8]) -> Result<(), FtpError> {
-        while !bytes.is_empty() {
-            let deadline = self.progress();
-            let count = self.write(bytes, &deadline)?;
-            self.moved += count as u64;
-            self.line().inspect(|line| line.sent(count));
-            bytes = &bytes[count..];
-        }
-        Ok(())
-    }
-
-    fn write(&mut self, bytes: &[u8], deadline: &Deadline) -> Result<usize, FtpError> {
-        loop {
-            let Some(data) = &mut self.data else {
-                return Err(FtpError::Broken { verb: self.verb });
-            };
-            match data.try_write(bytes) {
-                Ok(Some(count)) => return Ok(count),
-                Ok(None) => self.wait(Direction::Write, deadline)?,
-                Err(e) => return Err(self.reason_for(e)),
-            }
-        }
-    }
-
     /// The server's words for a data connection that it closed, else the error itself.
-    fn reason_for(&mut self, error: std::io::Error) -> FtpError {
+    pub(super) fn reason_for(&mut self, error: std::io::Error) -> FtpError {
         self.data = None;
         self.doubt_early_ones();
         let verb = self.verb;
@@ -360,7 +332,11 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
     }
 
     /// Waits for the data connection; a final reply that comes meanwhile is taken as it comes.
-    fn wait(&mut self, direction: Direction, deadline: &Deadline) -> Result<(), FtpError> {
+    pub(super) fn wait(
+        &mut self,
+        direction: Direction,
+        deadline: &Deadline,
+    ) -> Result<(), FtpError> {
         let (Some(data), Some(session)) = (&self.data, &mut self.session) else {
             return Ok(());
         };
@@ -453,7 +429,7 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
         }
     }
 
-    fn progress(&self) -> Deadline {
+    pub(super) fn progress(&self) -> Deadline {
         let time = self
             .session
             .as_ref()

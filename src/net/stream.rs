@@ -3,18 +3,25 @@
 //! The socket is non-blocking; waiting is `poll`. This is the one type that a plain and a TLS
 //! connection share.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+#[cfg(target_os = "linux")]
+use rustix::fs::sendfile;
 use socket2::{SockRef, TcpKeepalive};
 
 use super::Deadline;
 use super::route::Way;
 use super::tls::{Established, Link, TlsContext};
+
+/// Bytes of a file that the kernel does not take from its cache.
+const READ_AT_A_TIME: usize = 64 << 10;
 
 /// Which way bytes are to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -216,6 +223,37 @@ impl Stream {
             return Err(io::ErrorKind::WriteZero.into());
         }
         Ok(count)
+    }
+
+    /// Whether the kernel may take bytes from its cache of a file: not for TLS.
+    pub fn takes_files(&self) -> bool {
+        cfg!(target_os = "linux") && self.tls.is_none()
+    }
+
+    /// Gives bytes of a file to the kernel, without waiting; `None` if it has no room, 0 at the end of the file.
+    ///
+    /// # Errors
+    /// What the socket or the file says.
+    pub fn try_send_file(
+        &mut self,
+        file: &File,
+        offset: u64,
+        count: usize,
+    ) -> io::Result<Option<usize>> {
+        #[cfg(target_os = "linux")]
+        if self.takes_files() {
+            let attempt = || Ok(sendfile(&self.socket, file, Some(&mut { offset }), count)?);
+            match without_waiting(attempt) {
+                // Not for files of this file system.
+                Err(e) if matches!(e.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) => {}
+                sent => return sent,
+            }
+        }
+        let mut bytes = vec![0; count.min(READ_AT_A_TIME)];
+        match file.read_at(&mut bytes, offset)? {
+            0 => Ok(Some(0)),
+            read => self.try_write(&bytes[..read]),
+        }
     }
 
     /// Gives all of `data` to the kernel.

@@ -1,5 +1,6 @@
 //! `Upload`: bytes to a path; finished and confirmed, or abandoned.
 
+use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
@@ -244,21 +245,54 @@ impl Upload {
     /// What the server or the line said: if the data connection broke, the final reply is waited for
     /// (bounded), for it holds the reason (452, 552, 426 …). The upload is then over.
     pub fn write(&mut self, data: &[u8]) -> Result<(), RemoteError> {
+        for piece in data.chunks(PIECE) {
+            self.on_line(|line| line.write_all(piece).map(|()| piece.len()))?;
+        }
+        Ok(())
+    }
+
+    /// Whether [`Upload::send_file`] costs less than reading the file.
+    pub fn takes_files(&self) -> bool {
+        self.transfer.as_ref().is_some_and(Transfer::takes_files)
+    }
+
+    /// Sends bytes of a file, at most `count`. Returns how many these were: less than `count` at
+    /// the end of the file.
+    ///
+    /// # Errors
+    /// As [`Upload::write`].
+    pub fn send_file(
+        &mut self,
+        file: &File,
+        offset: u64,
+        count: usize,
+    ) -> Result<usize, RemoteError> {
+        let mut done = 0;
+        while done < count {
+            let piece = PIECE.min(count - done);
+            match self.on_line(|line| line.send_file(file, offset + done as u64, piece))? {
+                0 => break,
+                sent => done += sent,
+            }
+        }
+        Ok(done)
+    }
+
+    /// One step on the line, which sends so many bytes; a failed one ends the upload.
+    fn on_line(
+        &mut self,
+        step: impl FnOnce(&mut Transfer<Lease>) -> Result<usize, FtpError>,
+    ) -> Result<usize, RemoteError> {
         let Some(transfer) = &mut self.transfer else {
             return Err(RemoteError::found(
                 ErrorKind::Failed,
                 "the upload has failed before",
             ));
         };
-        for piece in data.chunks(PIECE) {
-            if let Err(error) = transfer.write_all(piece) {
-                self.transfer = None;
-                return Err(error.into());
-            }
-            self.sent += piece.len() as u64;
-            self.remote.count_progress();
-        }
-        Ok(())
+        let sent = step(transfer).inspect_err(|_| self.transfer = None)?;
+        self.sent += sent as u64;
+        self.remote.count_progress();
+        Ok(sent)
     }
 
     /// Ends the file, waits for the final 2xx, and compares SIZE with what it has to be now. A final

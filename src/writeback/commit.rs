@@ -306,8 +306,7 @@ impl FileWriter {
                 return Err(WriteError::Doomed);
             }
             let piece = self.state.lock().staging.view(at, length);
-            piece.read_into(&mut buffer)?;
-            upload.write(&buffer)?;
+            piece.send(upload, &mut buffer)?;
             at += length as u64;
         }
         Ok(())

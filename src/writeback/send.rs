@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::commit::SEEN_FOR;
 use super::writer::{FileWriter, OWNER_WRITES, Sending, State, Stream};
-use super::{NameUse, UploadPolicy, WriteContext, WriteError};
+use super::{NameUse, StagedBytes, UploadPolicy, WriteContext, WriteError};
 use crate::ftp::RemotePath;
 use crate::remote::{Download, ErrorKind, RemoteError, Upload, UploadMode, UploadSlot};
 
@@ -285,8 +285,7 @@ impl FileWriter {
                     .staging
                     .view(start, usize::try_from(end - start).unwrap_or(0))
             };
-            piece.read_into(&mut sending.buffer)?;
-            sending.upload.write(&sending.buffer)?;
+            piece.send(&mut sending.upload, &mut sending.buffer)?;
             stream.used = Instant::now();
         }
     }
@@ -379,6 +378,29 @@ impl FileWriter {
             // The next commit of this file uses it again.
             stream.temporary = Some(name);
         }
+    }
+}
+
+impl StagedBytes {
+    /// Sends them; `buffer` is memory that is used again.
+    ///
+    /// # Errors
+    /// The server, the way to it, or the local disk.
+    pub(super) fn send(self, upload: &mut Upload, buffer: &mut Vec<u8>) -> Result<(), WriteError> {
+        match self {
+            Self::Disk {
+                file,
+                offset,
+                length,
+            } if upload.takes_files() => {
+                let sent = upload.send_file(&file, offset, length)?;
+                // Behind the end of the local file they are zeros.
+                buffer.clear();
+                buffer.resize(length - sent, 0);
+            }
+            other => other.read_into(buffer)?,
+        }
+        Ok(upload.write(buffer)?)
     }
 }
 
