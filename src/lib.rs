@@ -5,7 +5,7 @@
 //! `fs` the file system without the kernel, `cache` and `writeback` what we remember and what the server
 //! does not have yet, `remote` the server as one reliable object, `pool` its sessions, `ftp` the
 //! protocol on one connection, `net` bytes and sockets. The three on top are for Linux alone.
-//! `daemon`, `logging`, `memory`, `status` and `workers` are leaves.
+//! `daemon`, `logging`, `memory`, `shell`, `status` and `workers` are leaves.
 
 #[cfg(target_os = "linux")]
 pub mod cli;
@@ -23,5 +23,6 @@ pub mod pool;
 pub mod ftp;
 pub mod net;
 pub mod memory;
+pub mod shell;
 pub mod status;
 pub mod workers;

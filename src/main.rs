@@ -37,17 +37,22 @@ fn print(text: &str) -> Result<(), Failure> {
 }
 
 fn recover(order: Order) -> Result<(), Failure> {
-    logging::start(&order.logging()).map_err(|e| Failure::system(format!("log: {e}")))?;
+    start_log(&order)?;
     mount::recover(order.resolve_recovery()?)
 }
 
+/// A file for the log that cannot be opened is one that the command line names.
+fn start_log(order: &Order) -> Result<(), Failure> {
+    logging::start(&order.logging()).map_err(|e| Failure::usage(format!("log: {e}")))
+}
+
 fn check(order: Order) -> Result<(), Failure> {
-    logging::start(&order.logging()).map_err(|e| Failure::system(format!("log: {e}")))?;
+    start_log(&order)?;
     mount::check(order.resolve_recovery()?)
 }
 
 fn mount(order: Order) -> Result<(), Failure> {
-    logging::start(&order.logging()).map_err(|e| Failure::system(format!("log: {e}")))?;
+    start_log(&order)?;
     let config = order.resolve()?;
     if config.foreground {
         return mount::run(&config, || Ok(()));

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// Rooms from the ground up. A room may name rooms of lower floors only; rooms of one floor do not
 /// know each other.
 const FLOORS: [&[&str]; 11] = [
-    &["daemon", "logging", "memory", "status", "workers"],
+    &["daemon", "logging", "memory", "shell", "status", "workers"],
     &["net"],
     &["ftp"],
     &["pool"],

@@ -205,6 +205,45 @@ fn sockets(mount: &Mounted) -> Vec<std::path::PathBuf> {
 }
 
 #[test]
+fn a_server_that_is_away_is_told() {
+    let server = server();
+    let mount = mounted(&server.url, &["timeout=3", "connect_timeout=2"]);
+    fs::read_dir(mount.path()).unwrap().for_each(drop);
+    assert!(status(&mount)["away"].is_null());
+    server.signal("STOP");
+    File::create(mount.at("new")).unwrap_err();
+    until_status(&mount, "it is away", |said| said["away"].is_string());
+    let place = mount.path().to_str().unwrap();
+    let said = output(mount.ftpfs(&["--status", place]));
+    assert!(text(&said.stdout).contains("\naway "), "{said:?}");
+    server.signal("CONT");
+    until_status(&mount, "it is back", |said| said["away"].is_null());
+}
+
+#[test]
+fn only_who_mounted_it_and_root_may_unmount_by_name() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let server = server();
+    let mount = mounted(&server.url, &["allow_other"]);
+    let home = mount.home();
+    fs::set_permissions(home, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut other = Command::new("setpriv");
+    other
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .args([env!("CARGO_BIN_EXE_ftpfs"), "--unmount"])
+        .arg(mount.path());
+    let refused = output(other);
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    assert!(
+        text(&refused.stderr).contains("another user has mounted it"),
+        "{refused:?}"
+    );
+    assert!(is_mounted(mount.path()));
+}
+
+#[test]
 fn only_the_user_can_reach_the_socket() {
     let server = server();
     let mount = mounted(&server.url, &[]);
@@ -335,9 +374,11 @@ fn unmounting_by_name_works_without_a_socket_and_after_a_crash() {
     let place = killed.path().to_str().unwrap().to_owned();
     assert!(killed.send("KILL") && killed.has_ended(LIMIT));
     assert_eq!(sockets(&killed).len(), 1);
-    assert_eq!(
-        output(killed.ftpfs(&["--status", &place])).status.code(),
-        Some(2)
+    let crashed = output(killed.ftpfs(&["--status", &place]));
+    assert_eq!(crashed.status.code(), Some(2));
+    assert!(
+        text(&crashed.stderr).contains("crashed here; run: "),
+        "{crashed:?}"
     );
     let done = output(killed.ftpfs(&["--unmount", &place]));
     assert_eq!(done.status.code(), Some(7), "{done:?}");

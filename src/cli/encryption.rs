@@ -7,7 +7,7 @@ use super::settings::{Settings, Tls};
 use super::url::Scheme;
 use crate::ftp::{Security, printable};
 use crate::mount::{Failure, Status};
-use crate::net::{Identity, Roots, TlsClient, TlsSettings};
+use crate::net::{Identity, Roots, TlsClient, TlsSettings, TlsSettingsError};
 
 /// A file of certificates is not larger than this.
 const MAX_FILE: u64 = 4 << 20;
@@ -59,14 +59,21 @@ fn client(settings: &Settings) -> Result<TlsClient, Failure> {
         believes_all: settings.no_verify_peer,
         identity,
     })
-    .map_err(|error| Failure::new(Status::Tls, error.to_string()))
+    .map_err(|error| match (&error, &settings.cacert, &settings.cert) {
+        (TlsSettingsError::NoRoots(_), Some(file), _)
+        | (TlsSettingsError::Identity(_), _, Some(file)) => {
+            Failure::usage(format!("{}: {error}", name(file)))
+        }
+        _ => Failure::new(Status::Tls, error.to_string()),
+    })
+}
+
+fn name(file: &Path) -> String {
+    printable(file.as_os_str().as_encoded_bytes())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    let refused = |why: String| {
-        let name = printable(path.as_os_str().as_encoded_bytes());
-        Failure::new(Status::Tls, format!("{name}: {why}"))
-    };
+    let refused = |why: String| Failure::usage(format!("{}: {why}", name(path)));
     let size = std::fs::metadata(path)
         .map_err(|e| refused(e.to_string()))?
         .len();

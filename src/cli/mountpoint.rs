@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::settings::Settings;
 use crate::fuse::{claim, handed_over};
 use crate::mount::{Failure, Status};
+use crate::shell;
 
 /// Checks the mountpoint and what FUSE needs; the answer is the absolute path. `/dev/fd/N` stays as it is.
 ///
@@ -52,12 +53,14 @@ fn directory(typed: &Path) -> Result<PathBuf, Failure> {
                 "fusermount3 -u"
             };
             fail(format!(
-                "a crashed FUSE mount is still there; run: {unmount} {shown}"
+                "a crashed FUSE mount is still there; run: {unmount} {}",
+                shell::path(typed)
             ))
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            fail(format!("there is no such folder; run: mkdir -p {shown}"))
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fail(format!(
+            "there is no such folder; run: mkdir -p {}",
+            shell::path(typed)
+        )),
         Err(error) => fail(format!("cannot be a mountpoint: {error}")),
     }
 }
@@ -66,7 +69,8 @@ fn not_in_use(path: &Path) -> Result<(), Failure> {
     let shown = path.display();
     if let Some(source) = mounted_fuse(path) {
         return Err(Failure::system(format!(
-            "{shown}: {source} is mounted here already; run: fusermount3 -u {shown} (or add -o nonempty to mount over it)"
+            "{shown}: {source} is mounted here already; run: fusermount3 -u {} (or add -o nonempty to mount over it)",
+            shell::path(path)
         )));
     }
     // A folder that cannot be listed is left to the kernel to judge.

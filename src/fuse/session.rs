@@ -21,6 +21,7 @@ use super::signals::{Event, Signals, Told};
 use super::unmount::MountId;
 use super::{MountError, SessionConfig};
 use crate::fs::{DrainReport, FtpFs};
+use crate::shell;
 use crate::workers::Workers;
 
 /// After a signal, open files keep us only while somebody still works with them: a shell that
@@ -233,8 +234,9 @@ impl Mounted {
             return;
         };
         if let Err(error) = mount.unmount() {
-            let path = self.mountpoint.display();
-            log::error!("cannot unmount {path}: {error}; run: fusermount3 -u -z {path}");
+            let shown = self.mountpoint.display();
+            let path = shell::path(&self.mountpoint);
+            log::error!("cannot unmount {shown}: {error}; run: fusermount3 -u -z {path}");
         }
     }
 

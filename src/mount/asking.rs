@@ -2,12 +2,14 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use super::progress::Progress;
 use super::{Failure, Status};
 use crate::ftp::printable;
 use crate::fuse::{self, Found};
+use crate::shell;
 use crate::status::{self, AskError, Report};
 
 /// A command line about a mount that is there.
@@ -34,6 +36,9 @@ pub enum Look {
     /// For people, again and again.
     Watch,
 }
+
+/// A mount that is served tells of its root at once.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How often the screen is drawn anew.
 const TICK: Duration = Duration::from_millis(250);
@@ -154,6 +159,13 @@ fn silent(typed: &Path) -> Failure {
     let shown = typed.display();
     let found = place(typed).ok().and_then(|place| fuse::mounted_at(&place));
     Failure::system(match found {
+        Some(found) if found.is_ours() && place(typed).is_ok_and(|place| is_crashed(&place)) => {
+            format!(
+                "{shown}: {} crashed here; run: {}",
+                found.source,
+                unmounting(typed)
+            )
+        }
         Some(found) if found.is_ours() => format!(
             "{shown}: {} is mounted here, but its process does not answer this user",
             found.source
@@ -163,13 +175,43 @@ fn silent(typed: &Path) -> Failure {
     })
 }
 
+/// Whether nobody serves the mount any more. One that is served, and does not answer, is none.
+fn is_crashed(place: &Path) -> bool {
+    let (tell, told) = mpsc::channel();
+    let place = place.to_owned();
+    std::thread::spawn(move || {
+        let crashed = std::fs::metadata(&place)
+            .is_err_and(|error| error.raw_os_error() == Some(libc::ENOTCONN));
+        // Who gave up waiting wants no answer.
+        tell.send(crashed).unwrap_or_default();
+    });
+    told.recv_timeout(PATIENCE).unwrap_or(false)
+}
+
+/// What takes the mount at a typed path away.
+fn unmounting(typed: &Path) -> String {
+    let program = match user() {
+        0 => "umount",
+        _ => "fusermount3 -u",
+    };
+    format!("{program} {}", shell::path(typed))
+}
+
 /// Also waits for a process whose mount is gone already, and that stores what is left.
 fn unmount(typed: &Path) -> Result<(), Failure> {
     let shown = typed.display();
     // Ours may be below it, and stays there if its process ends now.
     let above = place(typed).ok().and_then(|place| fuse::mounted_at(&place));
-    if above.is_some_and(|found| !found.is_ours()) {
+    if above.as_ref().is_some_and(|found| !found.is_ours()) {
         return Err(silent(typed));
+    }
+    if let Some(owner) = above.and_then(|found| found.owner)
+        && user() != 0
+        && user() != owner
+    {
+        return Err(Failure::system(format!(
+            "{shown}: another user has mounted it; that user and root can unmount it"
+        )));
     }
     if let Ok(socket) = socket_at(typed) {
         match status::end(&socket) {

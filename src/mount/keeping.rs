@@ -29,14 +29,15 @@ pub(super) fn open(config: &MountConfig) -> Result<Arc<Journal>, Failure> {
 pub(super) fn earlier(journal: &Journal) -> Option<String> {
     let kept = journal.earlier();
     let since = date(kept.last()?);
-    let files = match kept.len() {
-        1 => "1 file that an earlier mount".into(),
-        count => format!("{count} files that earlier mounts"),
-    };
-    Some(format!(
-        "{files} could not store are kept here since {since}; unmount, and store them by: {}",
-        journal.command()
-    ))
+    let command = journal.command();
+    Some(match kept.len() {
+        1 => format!(
+            "1 file that an earlier mount could not store is kept here since {since}; unmount, and store it by: {command}"
+        ),
+        count => format!(
+            "{count} files that earlier mounts could not store are kept here since {since}; unmount, and store them by: {command}"
+        ),
+    })
 }
 
 /// To who waits for the mount; the log has its own line.
@@ -93,6 +94,7 @@ pub(super) fn outcome(ended: &Ended, journal: &Journal) -> Result<(), Failure> {
     }
     let others = match failed.len() - 1 {
         0 => String::new(),
+        1 => " (and another file, see the log)".into(),
         count => format!(" (and {count} more files, see the log)"),
     };
     Err(Failure::new(

@@ -46,6 +46,7 @@ impl Live {
             source: self.source.clone(),
             pid: std::process::id(),
             seconds: self.since.elapsed().as_secs_f64(),
+            away: self.remote.away(),
             behaviour: self.remote.behaviour(),
             ..Report::default()
         };

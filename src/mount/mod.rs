@@ -305,10 +305,16 @@ fn login_failure(login: &LoginConfig, error: &RemoteError) -> Failure {
             Status::Login,
             format!("{server} wants an account for '{user}': {error} (account=TEXT gives it one)"),
         ),
-        ErrorKind::LoginRefused => Failure::new(
-            Status::Login,
-            format!("login as '{user}' on {server} refused: {error} (check user and password)"),
-        ),
+        ErrorKind::LoginRefused => {
+            let advice = match &login.user[..] {
+                b"anonymous" => "name a user: ftp://USER@HOST, or user=USER",
+                _ => "check user and password",
+            };
+            Failure::new(
+                Status::Login,
+                format!("login as '{user}' on {server} refused: {error} ({advice})"),
+            )
+        }
         ErrorKind::Untrusted => Failure::new(Status::Tls, untrusted(login, error)),
         ErrorKind::TooManyConnections => Failure::new(
             Status::Network,
@@ -344,7 +350,7 @@ fn login_failure(login: &LoginConfig, error: &RemoteError) -> Failure {
 fn untrusted(login: &LoginConfig, error: &RemoteError) -> String {
     if error.code().is_some() {
         return format!(
-            "{} refuses encryption: {error} (tls=off goes on without)",
+            "{} refuses encryption: {error} (ftp:// and tls=off go on without)",
             server(login)
         );
     }

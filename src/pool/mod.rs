@@ -244,6 +244,12 @@ impl Pool {
         }
     }
 
+    /// What the last attempt to reach the server failed with, while it is away.
+    pub fn away(&self) -> Option<String> {
+        let state = self.shared.state.lock();
+        state.outage.as_ref().map(|outage| outage.said.clone())
+    }
+
     /// Whether somebody waits for a session and none is to be had.
     pub fn is_contended(&self) -> bool {
         let state = self.shared.state.lock();

@@ -183,6 +183,11 @@ impl Remote {
         self.pool.counts()
     }
 
+    /// What the last attempt to reach the server failed with, while it is away.
+    pub fn away(&self) -> Option<String> {
+        self.pool.away()
+    }
+
     /// Whether nobody gives up because of a server that is away (`hard`).
     pub fn is_hard(&self) -> bool {
         self.hard

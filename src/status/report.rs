@@ -20,6 +20,8 @@ pub struct Report {
     pub phase: Phase,
     /// Who the server is; absent before the first login.
     pub server: Option<Server>,
+    /// Why it cannot be reached now; absent while it can.
+    pub away: Option<String>,
     /// What is known of its ways.
     pub behaviour: Behaviour,
     /// The control connections.

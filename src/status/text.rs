@@ -34,8 +34,12 @@ pub fn summary(report: &Report) -> String {
         Phase::Mounted => "mounted",
         Phase::Ending => "unmounting",
     };
+    let away = match report.away {
+        Some(_) => ", the server is away",
+        None => "",
+    };
     let mut text = format!(
-        "{state}, {} of {} connections busy, {} received, {} sent",
+        "{state}{away}, {} of {} connections busy, {} received, {} sent",
         report.connections.busy,
         report.connections.allowed,
         bytes(report.received),
@@ -80,7 +84,13 @@ impl fmt::Display for Report {
             Some(server) => text.server(server)?,
             None => text.line("server", format_args!("not connected yet"))?,
         }
-        text.line("profile", format_args!("{}", profile(self)))?;
+        if let Some(why) = &self.away {
+            text.line("away", format_args!("{why}"))?;
+        }
+        let profile = profile(self);
+        if !profile.is_empty() {
+            text.line("profile", format_args!("{profile}"))?;
+        }
         text.connections(&self.connections)?;
         text.line(
             "traffic",
@@ -202,8 +212,8 @@ impl Text<'_, '_> {
                     0 => String::new(),
                     count => format!(", {}", bytes(count)),
                 };
-                let line = format_args!("{} {}{data}, for {since}", doing.verb, doing.path);
-                self.line("", line)
+                let what = [&*doing.verb, &*doing.path].join(" ");
+                self.line("", format_args!("{}{data}, for {since}", what.trim_end()))
             }
         }
     }

@@ -22,6 +22,7 @@ use super::sidecar::Sidecar;
 use super::staging::StagedContent;
 use super::{ByteRanges, JournalConfig, JournalError, Left};
 use crate::ftp::RemotePath;
+use crate::shell;
 
 /// Bytes that are copied at a time.
 const PIECE: usize = 1 << 20;
@@ -110,7 +111,7 @@ impl Journal {
 
     /// What brings to the server what is kept, for a shell.
     pub fn command(&self) -> String {
-        let words = self.arguments.iter().map(|word| quoted(word));
+        let words = self.arguments.iter().map(|word| shell::word(word));
         let arguments: Vec<_> = words.collect();
         format!("ftpfs --recover {}", arguments.join(" "))
     }
@@ -318,13 +319,4 @@ fn copy_ranges(content: &StagedContent, ranges: &ByteRanges, to: &File) -> io::R
         }
     }
     Ok(())
-}
-
-/// As one word of a shell.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || ":/@%._-+=~".contains(c);
-    match word.chars().all(plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
-    }
 }

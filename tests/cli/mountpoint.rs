@@ -16,6 +16,14 @@ fn missing() {
     );
 }
 
+/// What is shown to be run is run by a shell as it was meant.
+#[test]
+fn missing_with_a_blank() {
+    let folder = ["run: mkdir -p '/nonexistent/my web'"];
+    let ftpfs = Ftpfs::new().args([NOBODY, "/nonexistent/my web"]);
+    ftpfs.fails(2, &folder);
+}
+
 #[test]
 fn a_file() {
     Ftpfs::new()

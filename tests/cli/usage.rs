@@ -243,19 +243,19 @@ fn encryption_that_cannot_be_meant() {
         (
             "cacert=/nowhere.pem",
             "ftpes://127.0.0.1:1/",
-            4,
+            1,
             "/nowhere.pem: No such file",
         ),
         (
             "cacert=/dev/null",
             "ftpes://127.0.0.1:1/",
-            4,
+            1,
             "holds none in PEM form",
         ),
         (
             "cert=/dev/null",
             "ftpes://127.0.0.1:1/",
-            4,
+            1,
             "holds no certificate",
         ),
     ] {

@@ -260,9 +260,9 @@ fn in_words(error: &Error) -> String {
             alert @ (AlertDescription::ProtocolVersion
             | AlertDescription::HandshakeFailure
             | AlertDescription::InsufficientSecurity),
-        ) => format!("{OLD} (alert {alert:?}); without encryption: -o tls=off"),
+        ) => format!("{OLD} (alert {alert:?}); without encryption: ftp:// and -o tls=off"),
         Error::PeerIncompatible(why) => {
-            format!("{OLD} ({why:?}); without encryption: -o tls=off")
+            format!("{OLD} ({why:?}); without encryption: ftp:// and -o tls=off")
         }
         Error::AlertReceived(AlertDescription::CertificateRequired) => {
             "the server wants a certificate of the client: -o cert=FILE,key=FILE".to_owned()

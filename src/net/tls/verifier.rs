@@ -123,7 +123,7 @@ impl Verifier {
         };
         format!(
             "the server's certificate is not trusted: {reason}; it is {who}, SHA-256 {print}; \
-             to trust this certificate and no other: -o cert_sha256={}; to go on without encryption: -o tls=off",
+             to trust this certificate and no other: -o cert_sha256={}; to go on without encryption: ftp:// and -o tls=off",
             print.replace(':', "")
         )
     }
@@ -221,7 +221,7 @@ impl Verifier {
         if is_ancient(certificate) {
             *self.refusal.lock() = Some(format!(
                 "the server's certificate ({}) is an X.509 version 1 certificate, which cannot be used for TLS any more; \
-                 give the server a new one, or go on without encryption: -o tls=off",
+                 give the server a new one, or go on without encryption: ftp:// and -o tls=off",
                 subject(certificate)
             ));
         }
