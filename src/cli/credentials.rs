@@ -67,17 +67,16 @@ pub(super) fn find(mut named: Named, settings: &Settings) -> Result<Login, Failu
         (None, Some(password)) => {
             let entry = from_netrc(&named, settings)?.and_then(|entry| entry.user);
             let user = entry.ok_or_else(|| {
-                Failure::usage("a password without a user: add user=NAME or name it in the source")
+                Failure::usage(
+                    "a password without a user: name it in the source, or add user=NAME (in fstab username=NAME)",
+                )
             })?;
             login(user, password)
         }
         (Some(user), None) => {
             let password = match from_environment()? {
                 Some(password) => password,
-                None => match from_netrc(&named, settings)?.and_then(|entry| entry.password) {
-                    Some(password) => password,
-                    None => prompt::password(&user, &named.host)?,
-                },
+                None => from_netrc_or_prompt(&user, &named, settings)?,
             };
             login(user, password)
         }
@@ -117,16 +116,51 @@ fn login(user: Vec<u8>, password: Vec<u8>) -> Login {
     }
 }
 
+fn from_netrc_or_prompt(
+    user: &[u8],
+    named: &Named,
+    settings: &Settings,
+) -> Result<Vec<u8>, Failure> {
+    let entry = from_netrc(named, settings)?;
+    let lacks = if entry.is_none() { "entry" } else { "password" };
+    match entry.and_then(|entry| entry.password) {
+        Some(password) => Ok(password),
+        None => ask(user, named, settings, lacks),
+    }
+}
+
+/// Asks at the terminal. Where that fails, who named a netrc is told what it lacks.
+fn ask(user: &[u8], named: &Named, settings: &Settings, lacks: &str) -> Result<Vec<u8>, Failure> {
+    prompt::password(user, &named.host).map_err(|failure| match &settings.netrc {
+        Some(path) if failure.status == Status::Usage => Failure::usage(format!(
+            "{} has no {lacks} for '{}' on {}; {}",
+            path.display(),
+            shown(user),
+            named.host,
+            failure.message
+        )),
+        _ => failure,
+    })
+}
+
 fn nobody_named(named: &Named, settings: &Settings) -> Result<Login, Failure> {
     let Some(entry) = from_netrc(named, settings)? else {
-        return Ok(login(b"anonymous".to_vec(), b"anonymous@".to_vec()));
+        return match &settings.netrc {
+            // Who names a file wants a login from it, and no other in silence.
+            Some(path) => Err(Failure::usage(format!(
+                "{} has no entry for {}",
+                path.display(),
+                named.host
+            ))),
+            None => Ok(login(b"anonymous".to_vec(), b"anonymous@".to_vec())),
+        };
     };
     match (entry.user, entry.password) {
         (Some(user), Some(password)) => Ok(login(user, password)),
         (Some(user), None) => {
             let password = match from_environment()? {
                 Some(password) => password,
-                None => prompt::password(&user, &named.host)?,
+                None => ask(&user, named, settings, "password")?,
             };
             Ok(login(user, password))
         }
@@ -234,7 +268,7 @@ fn ended_before(child: &mut Child, deadline: Instant) -> Option<io::Result<ExitS
     }
 }
 
-/// The first line without its end, byte for byte.
+/// The first line without its end, which is LF or CR LF.
 fn first_line(input: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut input = input.take(LONGEST_PASSWORD + 1);
@@ -381,9 +415,9 @@ mod tests {
             pair(find(named(None, None), &settings)),
             yes("n", " raw ä ")
         );
-        let (_empty, nothing) = netrc(b"", 0o644);
+        let (_nobody, nobody) = netrc(b"machine h", 0o644);
         assert_eq!(
-            pair(find(named(None, None), &nothing)),
+            pair(find(named(None, None), &nobody)),
             yes("anonymous", "anonymous@")
         );
     }
@@ -396,8 +430,10 @@ mod tests {
             message.contains("others can read it; run: chmod 600"),
             "{message}"
         );
-        let (_other, settings) = netrc(b"machine other login n password np", 0o644);
-        assert!(find(named(None, None), &settings).is_ok());
+        let (other, settings) = netrc(b"machine other login n password np", 0o644);
+        let message = pair(find(named(None, None), &settings)).unwrap_err();
+        let expected = format!("{} has no entry for h", other.path().display());
+        assert_eq!(message, expected);
 
         let missing = Settings {
             passfile: Some("/nonexistent/p".into()),

@@ -30,7 +30,7 @@ pub(super) fn find(file: &[u8], host: &str, user: Option<&[u8]>) -> Option<Login
                         .is_some_and(|name| name.eq_ignore_ascii_case(host.as_bytes()));
             }
             b"login" => login.user = tokens.next(),
-            b"password" => login.password = tokens.next(),
+            b"password" | b"passwd" => login.password = tokens.next(),
             b"account" => login.account = tokens.next(),
             b"macdef" => tokens.skip_macro(),
             [b'#', ..] => tokens.skip_line(),
@@ -148,6 +148,9 @@ machine never login x password y
             account.and_then(|l| l.account).as_deref(),
             Some(&b"c-1"[..])
         );
+        let other_word = find(b"machine a login b passwd d", "a", None);
+        let password = other_word.and_then(|l| l.password);
+        assert_eq!(password.as_deref(), Some(&b"d"[..]));
         assert_eq!(find(b"machine a login b", "c", None), None);
         assert_eq!(find(b"", "c", None), None);
     }

@@ -100,9 +100,9 @@ macro_rules! set {
 /// Every option, in the order of the help text.
 #[rustfmt::skip]
 pub(super) const TABLE: &[Spec] = &[
-    row!(Login, "user" / 'u', "NAME[:PASSWORD]", "", "log in as NAME; asks for the password if none is found",
+    row!(Login, "user" / 'u' | "username", "NAME[:PASSWORD]", "", "log in as NAME, also typed username=; asks for the password if none is found",
         set!(s, v => s.user = Some(v.bytes()))),
-    row!(Login, "passfile", "FILE", "", "the password is the first line of FILE, byte for byte",
+    row!(Login, "passfile", "FILE", "", "the password is the first line of FILE, without its end",
         set!(s, v => s.passfile = Some(v.path()?))),
     row!(Login, "password_stdin", "", "", "the password is the first line of standard input",
         set!(s, v => s.password_stdin = v.yes()?)),

@@ -86,6 +86,7 @@ const IGNORED: &[&str] = &[
     "diratime",
     "nodiratime",
     "relatime",
+    "symfollow",
     "norelatime",
     "strictatime",
     "nostrictatime",

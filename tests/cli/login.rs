@@ -32,6 +32,13 @@ fn from_the_user_option() {
     logs_in(b"me", b"pw", |f, s| {
         f.args(["--user", "me:pw"]).mount(url("you:other@", s))
     });
+    logs_in(b"me", b"pw", |f, s| {
+        f.args(["-o", "user,username=me:pw"])
+            .mount(url("you:other@", s))
+    });
+    logs_in(b"me", b"pw", |f, s| {
+        f.args(["--username", "me:pw"]).mount(url("", s))
+    });
 }
 
 #[test]
@@ -139,6 +146,10 @@ fn from_netrc() {
             .args(["--netrc".as_ref(), path.as_os_str()])
             .mount(url("", s))
     });
+    logs_in(b"n", b"p", |f, s| {
+        f.file(".netrc", 0o600, b"machine 127.0.0.1 login n passwd p\n")
+            .mount(url("", s))
+    });
 }
 
 #[test]
@@ -178,6 +189,28 @@ fn refusals() {
         .args(["-o", "netrc=/nonexistent/n"])
         .mount("ftp://h/")
         .fails(1, &["/nonexistent/n", "No such file"]);
+    for (source, netrc, part) in [
+        ("ftp://h/", "machine i login u", "/n has no entry for h"),
+        (
+            "ftp://u@h/",
+            "machine h login n",
+            "/n has no entry for 'u' on h; no password for 'u'",
+        ),
+        (
+            "ftp://u@h/",
+            "machine h login u",
+            "/n has no password for 'u' on h; ",
+        ),
+        (
+            "ftp://h/",
+            "machine h login u",
+            "/n has no password for 'u'",
+        ),
+    ] {
+        let ftpfs = Ftpfs::new().file("n", 0o600, netrc.as_bytes());
+        let option = format!("netrc={}", ftpfs.home.path().join("n").display());
+        ftpfs.args(["-o", &option]).mount(source).fails(1, &[part]);
+    }
     Ftpfs::new()
         .args(["-o", "password_stdin"])
         .mount("ftp://u@h/")
@@ -186,5 +219,5 @@ fn refusals() {
         .args(["-o", "password_stdin"])
         .input("x\n")
         .mount("ftp://127.0.0.1:1/")
-        .fails(1, &["a password without a user"]);
+        .fails(1, &["a password without a user", "username=NAME"]);
 }

@@ -52,6 +52,14 @@ pub(super) fn idmap(_: &mut Settings, value: Value<'_>) -> Result<(), String> {
     }
 }
 
+/// `no` promises nothing.
+pub(super) fn compression(_: &mut Settings, value: Value<'_>) -> Result<(), String> {
+    match value.yes()? {
+        true => Err(value.wrong("FTP has no compression that servers know")),
+        false => Ok(()),
+    }
+}
+
 pub(super) fn passive(settings: &mut Settings, value: Value<'_>) -> Result<(), String> {
     let active = if value.yes()? { "no" } else { "yes" };
     settings.set("active", Some(active.as_bytes()))

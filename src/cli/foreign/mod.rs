@@ -1,4 +1,4 @@
-//! Option names of other programs: curlftpfs, sshfs, FUSE and rclone. What one promised is kept, or it is refused.
+//! Option names of other programs: curlftpfs, sshfs, FUSE, rclone and, for logins, cifs. What one promised is kept, or it is refused.
 //!
 //! The table of the README is this one. Whatever tells of a name stands in [`ROWS`], whatever reads a value
 //! in `borrowed`.
@@ -6,6 +6,7 @@
 mod borrowed;
 
 use super::settings::Settings;
+use super::table;
 use super::value::Value;
 
 /// Reads the value of an option that is like none of ours.
@@ -80,15 +81,27 @@ impl Foreign {
 /// The row of an option, with `-` or `_`.
 pub(super) fn find(name: &str) -> Option<&'static Foreign> {
     let name = name.replace('-', "_");
-    ROWS.iter().find(|row| row.names.contains(&name.as_str()))
+    let by = |fits: fn(&str, &str) -> bool| {
+        ROWS.iter()
+            .find(|row| row.names.iter().any(|known| fits(known, &name)))
+    };
+    // Another program may have the same name in small letters.
+    by(|known, name| known == name).or_else(|| by(is_of_ssh))
 }
 
-/// The option of ours that a name stands for: itself, if it is none of the others.
+/// Whether `name` is this option of ssh_config(5). Their names have capitals, and may be typed without.
+fn is_of_ssh(known: &str, name: &str) -> bool {
+    let has_capitals = known.len() > 1 && known.contains(|c: char| c.is_ascii_uppercase());
+    has_capitals && known.eq_ignore_ascii_case(name)
+}
+
+/// The name in our table of what a name stands for; itself, if nobody knows it.
 pub(super) fn ours(name: &str) -> &str {
-    match find(name).map(|row| &row.fate) {
+    let name = match find(name).map(|row| &row.fate) {
         Some(Fate::Is(ours)) => ours,
         _ => name,
-    }
+    };
+    table::find(name).map_or(name, |spec| spec.name)
 }
 
 /// Names that work here, without single letters.
@@ -103,6 +116,7 @@ const CURLFTPFS: &str = "curlftpfs";
 const SSHFS: &str = "sshfs";
 const FUSE: &str = "FUSE";
 const RCLONE: &str = "rclone";
+const CIFS: &str = "cifs";
 
 macro_rules! rows {
     ($($of:ident $kind:ident [$($name:literal),+] => $fate:ident($($told:expr),+);)+) => {
@@ -138,7 +152,7 @@ pub(super) const ROWS: &[Foreign] = rows! {
     CURLFTPFS value ["krb4"] => Refused("Kerberos is not spoken; TLS protects the login (tls=require)");
     CURLFTPFS value ["capath"] => Refused("the issuers stand in one file here: cacert=FILE");
     CURLFTPFS value ["cert_type", "key_type"] => Read(borrowed::pem, "`PEM` alone");
-    CURLFTPFS value ["pass"] => Refused("a key with a passphrase cannot be read; write one without by: openssl pkey -in KEY -out NEW");
+    CURLFTPFS value ["pass"] => Refused("a key with a passphrase cannot be read, write one without by: openssl pkey -in KEY -out NEW; the password of the login is told by passfile=FILE or user=NAME:PASSWORD");
     CURLFTPFS switch ["no_verify_hostname"] => Refused("cert_sha256=HEX trusts one certificate, whatever its name");
     CURLFTPFS value ["proxy_user"] => Refused("user and password stand in the proxy's address: proxy=http://USER:PASSWORD@HOST:PORT");
     CURLFTPFS switch ["httpproxy", "socks5"] => Refused("what the proxy is stands in its address: proxy=http://HOST:PORT or proxy=socks5://HOST:PORT");
@@ -163,7 +177,8 @@ pub(super) const ROWS: &[Foreign] = rows! {
     SSHFS switch ["sync_readdir", "sshfs_sync", "disable_hardlink", "no_check_root"] => Accepted("makes no difference");
     SSHFS switch ["sshfs_debug"] => Is("verbose");
     SSHFS switch ["passive"] => Read(borrowed::passive, "data connections are opened from here, as usual: `active=no`");
-    SSHFS value ["IdentityFile", "StrictHostKeyChecking", "UserKnownHostsFile", "Compression", "ssh_command", "sftp_server", "F"] => Refused("that is about SSH, which is not spoken here (ftpfs --help lists what there is)");
+    SSHFS value ["Compression"] => Read(borrowed::compression, "`no` alone: FTP has no compression that servers know");
+    SSHFS value ["IdentityFile", "StrictHostKeyChecking", "UserKnownHostsFile", "Cipher", "Ciphers", "ssh_command", "sftp_server", "F"] => Refused("that is about SSH, which is not spoken here (ftpfs --help lists what there is)");
     SSHFS value ["ProxyJump", "ProxyCommand"] => Refused("ssh -D 1080 HOST and proxy=socks5://localhost:1080 do it");
     SSHFS switch ["C"] => Refused("FTP has no compression that servers know");
 
@@ -183,6 +198,7 @@ pub(super) const ROWS: &[Foreign] = rows! {
     FUSE value ["to_code"] => Read(borrowed::utf8_here, "UTF-8 alone");
 
     FUSE switch ["remount"] => Refused("what a mount is cannot be changed; unmount it and mount it again");
+    FUSE switch ["nosymfollow"] => Refused("FUSE does not pass it on to the kernel; root adds it to a mount by: mount -o remount,bind,nosymfollow MOUNTPOINT");
 
     RCLONE switch ["allow_non_empty"] => Is("nonempty");
     RCLONE switch ["daemon"] => Read(borrowed::daemon, "always so; `--daemon=false` is `-f`");
@@ -226,6 +242,9 @@ pub(super) const ROWS: &[Foreign] = rows! {
     RCLONE value ["include", "exclude", "filter", "filter_from", "include_from", "exclude_from", "max_size", "min_size",
         "max_age", "min_age"] => Refused("all files of the folder are shown");
     RCLONE value ["config", "password_command"] => Refused("there is no configuration file here: the address says all, and passcommand=COMMAND tells the password");
+
+    CIFS value ["password", "passwd"] => Refused("type passfile=FILE, whose first line is the password, or user=NAME:PASSWORD");
+    CIFS value ["credentials", "cred"] => Refused("type username=NAME and passfile=FILE, whose first line is the password alone");
 };
 
 #[cfg(test)]

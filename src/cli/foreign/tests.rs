@@ -126,6 +126,12 @@ fn meanings() {
         ("Port=2121,ConnectTimeout=3", |s| {
             s.port == Some(2121) && s.connect_timeout.as_secs() == 3
         }),
+        (
+            "PORT=2121,connecttimeout=3,serveraliveinterval=15,compression=no",
+            |s| s.port == Some(2121) && s.connect_timeout.as_secs() == 3,
+        ),
+        ("username=me:pw", |s| s.user.as_deref() == Some(b"me:pw")),
+        ("nosymfollow=no,symfollow", |s| s.kernel_flags.is_empty()),
     ];
     for (list, is_so) in cases {
         assert!(is_so(&from(list).unwrap()), "{list}");
@@ -138,6 +144,15 @@ fn what_is_promised_and_not_done_is_refused_without_its_value() {
         ("sslv3", "option sslv3: SSL has been broken"),
         ("krb4=private", "option krb4: Kerberos is not spoken"),
         ("pass=s3cret", "option pass: a key with a passphrase"),
+        ("pass=s3cret", "passfile=FILE or user=NAME:PASSWORD"),
+        ("password=s3cret", "passfile=FILE"),
+        ("user=me,passwd=s3cret", "user=NAME:PASSWORD"),
+        ("credentials=/s3cret", "username=NAME and passfile=FILE"),
+        ("nosymfollow", "remount,bind,nosymfollow"),
+        ("identityfile=k", "option identityfile: that is about SSH"),
+        ("cipher=aes", "about SSH"),
+        ("Ciphers=aes", "about SSH"),
+        ("compression=yes", "yes: FTP has no compression"),
         ("ftp_pass=s3cret", "passfile=FILE"),
         ("proxy_user=me:s3cret", "stand in the proxy's address"),
         ("ciphers=NULL", "safe"),
@@ -166,7 +181,11 @@ fn what_is_promised_and_not_done_is_refused_without_its_value() {
 
 #[test]
 fn a_password_in_their_options_hides_what_follows() {
-    for list in ["ftp_user=me:hun,ter2", "http_proxy=http://me:hun,ter2@h"] {
+    for list in [
+        "ftp_user=me:hun,ter2",
+        "username=me:hun,ter2",
+        "http_proxy=http://me:hun,ter2@h",
+    ] {
         let message = from(list).unwrap_err();
         assert!(!message.contains("ter2"), "{message}");
     }
