@@ -11,7 +11,8 @@ use super::argv::Spot;
 use super::asking;
 use super::foreign;
 use super::settings::{self, Settings};
-use super::table::TABLE;
+use super::table::{self, TABLE};
+use super::url;
 use crate::mount::Ask;
 
 /// A command line that wants something mounted.
@@ -61,6 +62,7 @@ pub(super) fn parse(
             };
         }
     };
+    not_empty(&matches)?;
     if let Some(ask) = asking::found(&matches)? {
         return Ok(Parsed::Ask(ask));
     }
@@ -74,12 +76,7 @@ pub(super) fn parse(
         secrets: Vec::new(),
     };
     typed.settings.sloppy = sloppy;
-    if typed.recover && !typed.mountpoint.is_empty() {
-        return Err("--recover mounts nothing: ftpfs --recover [OPTIONS] [SOURCE]".into());
-    }
-    if typed.check && (typed.recover || !typed.mountpoint.is_empty()) {
-        return Err("--check mounts nothing: ftpfs --check [OPTIONS] SOURCE".into());
-    }
+    places_fit(&typed)?;
     for (name, value) in in_order(&matches) {
         let value = value.as_bytes();
         if name == "o" {
@@ -102,6 +99,53 @@ pub(super) fn parse(
         }
     }
     Ok(Parsed::Mount(Box::new(typed)))
+}
+
+/// What a script makes of a variable that is not set.
+fn not_empty(matches: &ArgMatches) -> Result<(), String> {
+    let asks = asking::WORDS.iter().any(|word| matches.get_flag(word));
+    let first = if asks { "mountpoint" } else { "source" };
+    for (id, what) in [("SOURCE", first), ("MOUNTPOINT", "mountpoint")] {
+        let place = matches.get_one::<OsString>(id);
+        if place.is_some_and(|place| place.is_empty()) {
+            return Err(format!("the {what} is empty"));
+        }
+    }
+    Ok(())
+}
+
+/// Words that somebody types who knows programs with commands. Each is an option here.
+const COMMANDS: [&str; 6] = ["check", "help", "recover", "status", "unmount", "version"];
+
+/// Whether source and mountpoint are there where they are needed, and nowhere else.
+fn places_fit(typed: &Typed) -> Result<(), String> {
+    let (source, mountpoint) = (&typed.source[..], typed.mountpoint.as_bytes());
+    if typed.recover && !mountpoint.is_empty() {
+        return Err("--recover mounts nothing: ftpfs --recover [OPTIONS] [SOURCE]".into());
+    }
+    if typed.check && (typed.recover || !mountpoint.is_empty()) {
+        return Err("--check mounts nothing: ftpfs --check [OPTIONS] SOURCE".into());
+    }
+    if typed.check && source.is_empty() {
+        return Err("--check needs an address: ftpfs --check [OPTIONS] SOURCE".into());
+    }
+    if typed.recover || typed.check {
+        return Ok(());
+    }
+    let command = COMMANDS.iter().find(|word| word.as_bytes() == source);
+    // With a folder behind it, it may well be the name of a host.
+    let is_command = mountpoint.is_empty() || url::is_url(mountpoint);
+    match command.filter(|_| is_command) {
+        Some(word) => Err(format!("{word} is an option: type ftpfs --{word}")),
+        None if mountpoint.is_empty() => Err(
+            "a source and a mountpoint are needed: ftpfs [OPTIONS] SOURCE MOUNTPOINT (see ftpfs --help)"
+                .into(),
+        ),
+        None if url::are_swapped(source, mountpoint) => Err(
+            "source and mountpoint are swapped: ftpfs [OPTIONS] SOURCE MOUNTPOINT".into(),
+        ),
+        None => Ok(()),
+    }
 }
 
 /// The password in the text of an option.
@@ -151,15 +195,11 @@ pub fn command() -> Command {
         .after_long_help(after_long())
         .arg(
             Arg::new("SOURCE")
-                .required_unless_present_any(["recover"].into_iter().chain(asking::WORDS))
                 .value_parser(raw())
                 .help("ftp://[USER@]HOST[:PORT]/PATH or [USER@]HOST[:PATH]"),
         )
         .arg(
             Arg::new("MOUNTPOINT")
-                .required_unless_present_any(
-                    ["recover", "check"].into_iter().chain(asking::WORDS),
-                )
                 .value_parser(raw())
                 .help("an empty folder"),
         )
@@ -239,11 +279,14 @@ fn with_theirs(mut command: Command) -> Command {
     command
 }
 
-/// `--some-name` and `--some_name`.
+/// `--some-name` and `--some_name`; `--SomeName` and `--somename`, unless another is called so.
 fn spelled(arg: Arg, name: &'static str) -> Arg {
-    let hyphenated = name.replace('_', "-");
-    let other = (hyphenated != name).then_some(name);
-    arg.long(hyphenated).aliases(other)
+    let (hyphenated, small) = (name.replace('_', "-"), name.to_ascii_lowercase());
+    let other = (hyphenated != name).then(|| name.to_owned());
+    let theirs = foreign::find(&small).is_some_and(|row| row.names.contains(&small.as_str()));
+    let is_other = theirs || table::find(&small).is_some();
+    let small = (!is_other).then_some(small);
+    arg.long(hyphenated).aliases(other.into_iter().chain(small))
 }
 
 /// `--name`, or `--name=no` to take it back.
@@ -288,9 +331,6 @@ fn message(error: &clap::Error) -> String {
         }
         ErrorKind::UnknownArgument => {
             "more than a source and a mountpoint: ftpfs [OPTIONS] SOURCE MOUNTPOINT".into()
-        }
-        ErrorKind::MissingRequiredArgument => {
-            "a source and a mountpoint are needed: ftpfs [OPTIONS] SOURCE MOUNTPOINT (see ftpfs --help)".into()
         }
         ErrorKind::InvalidValue | ErrorKind::WrongNumberOfValues | ErrorKind::NoEquals => {
             format!("option {argument} needs a value")
@@ -363,6 +403,17 @@ mod tests {
             ),
             (&["h"], "a source and a mountpoint are needed"),
             (&[], "a source and a mountpoint are needed"),
+            (&["--check"], "--check needs an address"),
+            (&["--json"], "belong to --status"),
+            (&["--watch", "m"], "belong to --status"),
+            (&["help"], "help is an option: type ftpfs --help"),
+            (&["check", "ftp://h"], "type ftpfs --check"),
+            (&["/mnt", "ftp://u:s3cret@h/"], "are swapped"),
+            (&["", "m"], "the source is empty"),
+            (&["h", ""], "the mountpoint is empty"),
+            (&["--recover", ""], "the source is empty"),
+            (&["--unmount", ""], "the mountpoint is empty"),
+            (&["--stat"], "did you mean --status?"),
             (&["h", "m", "ftp://u:s3cret@h/"], "more than a source"),
             (&["h", "m", "--timeout"], "option --timeout needs a value"),
             (&["h", "m", "-o"], "option -o needs a value"),
@@ -380,11 +431,14 @@ mod tests {
 
     #[test]
     fn passwords_are_noted() {
-        let list = r"ro,user=me:a\,b,proxy=http://me:pw@h:1";
-        let t = typed(&["h", "m", "-o", list, "--user", "you:pw"]).unwrap();
-        let noted = t.secrets.iter().map(|spot| &spot.text[..]);
-        let expected = [&br"user=me:a\,b"[..], b"proxy=http://me:pw@h:1", b"you:pw"];
-        assert_eq!(noted.collect::<Vec<_>>(), expected);
-        assert_eq!(t.settings.user.unwrap(), b"you:pw");
+        for [in_list, alone] in [["user", "--user"], ["username", "--username"]] {
+            let list = format!(r"ro,{in_list}=me:a\,b,proxy=http://me:pw@h:1");
+            let t = typed(&["h", "m", "-o", &list, alone, "you:pw"]).unwrap();
+            let noted = t.secrets.iter().map(|spot| &spot.text[..]);
+            let in_list = format!(r"{in_list}=me:a\,b");
+            let expected = [in_list.as_bytes(), b"proxy=http://me:pw@h:1", b"you:pw"];
+            assert_eq!(noted.collect::<Vec<_>>(), expected);
+            assert_eq!(t.settings.user.unwrap(), b"you:pw");
+        }
     }
 }

@@ -265,19 +265,26 @@ pub(super) fn nearest(name: &str, on_command_line: bool) -> Option<&'static str>
     };
     // Words of mount(8) are for lists alone.
     let generic = words::generic().filter(|_| !on_command_line);
+    let of_table = TABLE
+        .iter()
+        .flat_map(|spec| spec.aliases.iter().copied().chain([spec.name]));
+    let ours = || alone.iter().copied().chain(of_table.clone());
+    // Who stopped in the middle of one of our names means it, even if others have a shorter one.
+    let begun = ours().filter(|known| name.len() > 2 && known.starts_with(&name));
     // Of those that are as near, the last one is told: ours.
-    foreign::names()
-        .chain(generic)
-        .chain(alone.iter().copied())
-        .chain(
-            TABLE
-                .iter()
-                .flat_map(|spec| spec.aliases.iter().copied().chain([spec.name])),
-        )
-        .map(|known| (strsim::normalized_damerau_levenshtein(&name, known), known))
+    let all = foreign::names().chain(generic).chain(ours());
+    most_like(&name, begun).map(|(_, known)| known).or_else(|| {
+        most_like(&name, all)
+            .filter(|(likeness, _)| *likeness > 0.5)
+            .map(|(_, known)| known)
+    })
+}
+
+/// The one that is spelled most like `name`, and how much (1 is the same).
+fn most_like(name: &str, known: impl Iterator<Item = &'static str>) -> Option<(f64, &'static str)> {
+    known
+        .map(|known| (strsim::normalized_damerau_levenshtein(name, known), known))
         .max_by(|a, b| a.0.total_cmp(&b.0))
-        .filter(|(likeness, _)| *likeness > 0.5)
-        .map(|(_, known)| known)
 }
 
 #[cfg(test)]
@@ -329,6 +336,15 @@ mod tests {
                 .contains("did you mean max_conns?")
         );
         assert!(!from("zzzzzz").unwrap_err().contains("did you mean"));
+        for (typed, hint) in [
+            ("stat", Some("status")),
+            ("stat_", Some("stats")),
+            ("unm", Some("unmount")),
+            ("cache_s", Some("cache_size")),
+            ("zz", None),
+        ] {
+            assert_eq!(nearest(typed, true), hint, "{typed}");
+        }
     }
 
     #[test]

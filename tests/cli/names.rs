@@ -15,7 +15,7 @@ fn options_of_others_are_understood() {
         ][..],
         &[
             "-o",
-            "reconnect,ServerAliveInterval=15,dcache_timeout=20,idmap=user,max_conns=4,auto_cache,kernel_cache,allow_other",
+            "reconnect,ServerAliveInterval=15,serveralivecountmax=3,Compression=no,compression=no,dcache_timeout=20,idmap=user,max_conns=4,auto_cache,kernel_cache,allow_other",
         ],
         &[
             "--vfs-cache-mode=full",
@@ -71,6 +71,29 @@ fn what_they_promised_and_is_not_done_is_refused_with_the_reason() {
         (&["-p", "0"], &["option port: 0: not a number from 1"]),
         (&["-p", "2"], &["port: 2 contradicts", "names port 1"]),
         (&["-C"], &["option C: FTP has no compression"]),
+        (&["--compression=yes"], &["FTP has no compression"]),
+        (
+            &["-o", "identityfile=/k"],
+            &["option identityfile: that is about SSH"],
+        ),
+        (&["--ciphers", "x"], &["option ciphers: the ciphers of TLS"]),
+        (&["-o", "Ciphers=x"], &["that is about SSH"]),
+        (
+            &["-o", "pass=s3cret"],
+            &["openssl pkey", "passfile=FILE or user=NAME:PASSWORD"],
+        ),
+        (
+            &["-o", "password=s3cret"],
+            &["option password: type passfile=FILE", "user=NAME:PASSWORD"],
+        ),
+        (
+            &["-o", "credentials=/s3cret"],
+            &["option credentials: type username=NAME and passfile=FILE"],
+        ),
+        (
+            &["-o", "nosymfollow"],
+            &["FUSE does not pass it on", "remount,bind,nosymfollow"],
+        ),
     ] {
         let done = Ftpfs::new().args(line).mount(NOBODY).fails(1, parts);
         assert!(!done.stderr.contains("s3cret"), "{done:?}");
@@ -101,6 +124,7 @@ fn the_nearest_name_is_among_all_that_work() {
         (&["-o", "dcache_timout=3"], "did you mean dcache_timeout?"),
         (&["--vfs-cache-mod=full"], "did you mean --vfs-cache-mode?"),
         (&["--recovr"], "did you mean --recover?"),
+        (&["--stat"], "did you mean --status?"),
         (&["--allow-others"], "did you mean --allow-other?"),
         (
             &["-o", "qwrtzp"],

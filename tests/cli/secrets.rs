@@ -26,6 +26,16 @@ fn not_in_the_list_of_processes() {
             ",nosuid".into(),
         ),
         (
+            vec!["-o".into(), format!("ro,username=u:{SECRET},nosuid")],
+            format!("ftp://{address}/"),
+            ",nosuid".into(),
+        ),
+        (
+            vec!["--username".into(), format!("u:{SECRET}")],
+            format!("ftp://{address}/"),
+            "--username".into(),
+        ),
+        (
             vec![format!("--user=u:{SECRET}")],
             format!("ftp://{address}/"),
             "--user=u:".into(),
@@ -115,6 +125,10 @@ fn not_in_complaints() {
         vec![format!("ftp://u:{SECRET}@h:x/"), "m".into()],
         vec![format!("ftp://u:{SECRET}@/"), "m".into()],
         vec![format!("u:{SECRET}@h"), "m".into()],
+        vec![format!("ftp://u:{SECRET}/x@h/"), "m".into()],
+        vec![format!("ftp://u:first@{SECRET}:/x@h:y/"), "m".into()],
+        vec![format!("ftp:u:{SECRET}@h"), "m".into()],
+        vec!["m".into(), format!("ftp://u:{SECRET}@h/")],
         vec!["h".into(), "m".into(), format!("ftp://u:{SECRET}@h/")],
         vec![
             "-o".into(),
@@ -129,6 +143,19 @@ fn not_in_complaints() {
             "m".into(),
         ],
         vec![format!("--password={SECRET}"), "h".into(), "m".into()],
+        vec!["--password".into(), SECRET.into(), "h".into(), "m".into()],
+        vec![
+            "-o".into(),
+            format!("username=u:first,{SECRET}"),
+            "h".into(),
+            "m".into(),
+        ],
+        vec![
+            "-o".into(),
+            format!("password=first,{SECRET}"),
+            "h".into(),
+            "m".into(),
+        ],
         vec![format!("--proxy=h:{SECRET}@h"), "h".into(), "m".into()],
         vec![
             "-o".into(),

@@ -44,6 +44,18 @@ fn command_lines_that_cannot_be_meant() {
         (&[][..], &["a source and a mountpoint are needed"][..]),
         (&["ftp://h/"], &["a source and a mountpoint are needed"]),
         (
+            &["--check"],
+            &["--check needs an address: ftpfs --check [OPTIONS] SOURCE"],
+        ),
+        (&["help"], &["type ftpfs --help"]),
+        (&["check", "ftp://h/"], &["type ftpfs --check"]),
+        (
+            &["/mnt", "ftp://h/"],
+            &["source and mountpoint are swapped: ftpfs [OPTIONS] SOURCE MOUNTPOINT"],
+        ),
+        (&["", "m"], &["the source is empty"]),
+        (&["ftp://h/", ""], &["the mountpoint is empty"]),
+        (
             &["--recover", "ftp://h/", "m"],
             &["--recover mounts nothing"],
         ),
@@ -186,6 +198,9 @@ fn addresses_that_cannot_be_meant() {
         ("ftp://h/a%0ADELE%20x", "line break"),
         ("h:2121", "a port or a folder?"),
         ("u:pw@h", "type ftp://USER:PASSWORD@HOST/PATH"),
+        ("ftp://tester:pa/ss@h/", "is written %2F"),
+        ("ftp:/tester@h/dir", "ftp:// has two slashes"),
+        ("ftp:127.0.0.1", "ftp:// has two slashes"),
     ] {
         Ftpfs::new().mount(source).fails(1, &[part]);
     }
@@ -285,6 +300,9 @@ fn mounts_that_are_there_are_asked_and_ended_by_their_mountpoint() {
         ),
         (&["--status", "--recover"], 1, "a mountpoint at most"),
         (&["--json", "h", "m"], 1, "belong to --status"),
+        (&["--json"], 1, "belong to --status: ftpfs --status"),
+        (&["--watch", "m"], 1, "belong to --status: ftpfs --status"),
+        (&["--status", ""], 1, "the mountpoint is empty"),
         (&["--unmount"], 1, "ftpfs --unmount MOUNTPOINT"),
         (&["--unmount", "a", "b"], 1, "ftpfs --unmount MOUNTPOINT"),
         (

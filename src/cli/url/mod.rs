@@ -1,10 +1,13 @@
 //! `Source`: which server and which folder, from a URL or from `[user@]host[:path]`.
 
+mod mistaken;
+
 use std::net::Ipv6Addr;
 use std::ops::Range;
 
 use percent_encoding::percent_decode;
 
+pub(super) use self::mistaken::are_swapped;
 use crate::ftp::printable;
 
 /// The port of FTP (RFC 959).
@@ -30,6 +33,13 @@ impl Scheme {
             Self::Ftpes => "ftpes",
             Self::Ftps => "ftps",
         }
+    }
+
+    /// By its name, however it is written.
+    fn named(typed: &[u8]) -> Option<Self> {
+        [Self::Ftp, Self::Ftps, Self::Ftpes]
+            .into_iter()
+            .find(|scheme| typed.eq_ignore_ascii_case(scheme.name().as_bytes()))
     }
 
     pub(super) fn port(self) -> u16 {
@@ -68,7 +78,7 @@ impl Source {
         if text.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
             return Err(LINE_BREAK.into());
         }
-        for prefix in [&b"curlftpfs#"[..], b"ftpfs#"] {
+        for prefix in PREFIXES {
             if let Some(rest) = text.strip_prefix(prefix) {
                 // Lines of fstab for curlftpfs may leave `ftp://` out, and mean a URL all the same.
                 let bare_is_url = prefix[0] == b'c';
@@ -110,8 +120,13 @@ impl Source {
             Some((None, _)) => {
                 return Err("the source is not an ftp://, ftpes:// or ftps:// address".into());
             }
-            None if bare_is_url => url(Scheme::Ftp, text, 0)?,
-            None => short(text)?,
+            None => {
+                mistaken::two_slashes(text, bare_is_url)?;
+                match bare_is_url {
+                    true => url(Scheme::Ftp, text, 0)?,
+                    false => short(text)?,
+                }
+            }
         };
         if let Some(password) = source.password(text) {
             check(&password, "the password")?;
@@ -133,10 +148,17 @@ fn scheme(text: &[u8]) -> Option<(Option<Scheme>, usize)> {
     if !typed.iter().all(u8::is_ascii_alphanumeric) {
         return None;
     }
-    let known = [Scheme::Ftp, Scheme::Ftps, Scheme::Ftpes]
-        .into_iter()
-        .find(|scheme| typed.eq_ignore_ascii_case(scheme.name().as_bytes()));
-    Some((known, end + 3))
+    Some((Scheme::named(typed), end + 3))
+}
+
+/// What lines of fstab for `mount.fuse` begin with.
+const PREFIXES: [&[u8]; 2] = [b"curlftpfs#", b"ftpfs#"];
+
+/// Whether `text` has a scheme of ours.
+pub(super) fn is_url(text: &[u8]) -> bool {
+    let prefix = PREFIXES.iter().find(|prefix| text.starts_with(prefix));
+    let bare = &text[prefix.map_or(0, |prefix| prefix.len())..];
+    matches!(scheme(bare), Some((Some(_), _)))
 }
 
 /// `[user[:password]@]host[:port][/path]` from byte `start` on.
@@ -147,7 +169,12 @@ fn url(scheme: Scheme, text: &[u8], start: usize) -> Result<Source, String> {
     let at = authority.iter().rposition(|b| *b == b'@');
     let host_and_port = at.map_or(authority, |at| &authority[at + 1..]);
     let login = at.map(|at| &authority[..at]);
-    let (host, port) = host_and_port_of(host_and_port, scheme.port())?;
+    let host_and_port = host_and_port_of(host_and_port, scheme.port());
+    if path.contains(&b'@') && (host_and_port.is_err() || authority.ends_with(b":")) {
+        // What was taken for the port, or even for the host, may be the front of a password.
+        mistaken::slash_in_password(authority)?;
+    }
+    let (host, port) = host_and_port?;
     let colon = login.and_then(|login| login.iter().position(|b| *b == b':'));
     let user = login.map(|login| &login[..colon.unwrap_or(login.len())]);
     let path = path.strip_prefix(b"/").unwrap_or(path);
@@ -326,6 +353,15 @@ mod tests {
             ("u@[::1]:d", ("::1", 21, Some(b"u"), None, b"d")),
             ("h:./2121", ("h", 21, None, None, b"./2121")),
             ("h:2024-logs", ("h", 21, None, None, b"2024-logs")),
+            // A host may be called ftp.
+            ("ftp", ("ftp", 21, None, None, b"")),
+            ("ftp:", ("ftp", 21, None, None, b"")),
+            ("ftp:pub/a.b", ("ftp", 21, None, None, b"pub/a.b")),
+            ("ftp:./a.b", ("ftp", 21, None, None, b"./a.b")),
+            ("ftp/pub", ("ftp", 21, None, None, b"pub")),
+            ("me@ftp:/pub", ("ftp", 21, Some(b"me"), None, b"/pub")),
+            ("ftp://ftp//pub", ("ftp", 21, None, None, b"/pub")),
+            ("ftp://h:21/a@b", ("h", 21, None, None, b"a@b")),
             (
                 "ftpfs#ftp://u:p@h/d",
                 ("h", 21, Some(b"u"), Some(b"p"), b"d"),
@@ -334,6 +370,10 @@ mod tests {
             (
                 "curlftpfs#u:p@h:2121/d",
                 ("h", 2121, Some(b"u"), Some(b"p"), b"d"),
+            ),
+            (
+                "curlftpfs#ftp:p.w@h/d",
+                ("h", 21, Some(b"ftp"), Some(b"p.w"), b"d"),
             ),
         ];
         for (text, expected) in cases {
@@ -376,6 +416,23 @@ mod tests {
             ("ftp://u%0a:x@h/", "user holds a line break"),
             ("ftp://u:s3cret%00@h/", "password holds a line break"),
             ("ftp://h/a\nb", "holds a line break"),
+            ("ftp://u:s3cret/x@h/", "is written %2F"),
+            ("ftp://u:s3cret:/x@h/", "is written %2F"),
+            ("ftp://u:/s3cret@h/", "is written %2F"),
+            ("ftp://u:a@s3cret:b/c@h/", "is written %2F"),
+            ("ftp://u:a@s3cret:/c@h/", "is written %2F"),
+            ("curlftpfs#u:s3cret/x@h/", "is written %2F"),
+            ("ftp:///a@b", "names no host"),
+            ("ftp:/u@h/dir", "ftp:// has two slashes"),
+            ("FTPS:/h", "ftps:// has two slashes: ftps://"),
+            ("curlftpfs#ftp:/h", "two slashes"),
+            ("ftp:127.0.0.1", "two slashes"),
+            ("ftp:[::1]/x", "two slashes"),
+            ("ftp:h.example.com/x", "two slashes"),
+            ("ftp:u@h", "two slashes"),
+            ("ftp:u:s3cret@h/x", "two slashes"),
+            ("ftpes:localhost:2121/x", "two slashes"),
+            ("ftp:2121", "port or a folder"),
         ] {
             let message = Source::parse(text.as_bytes()).unwrap_err();
             assert!(message.contains(part), "{text:?}: {message}");
