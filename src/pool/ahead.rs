@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::idle::Idle;
 use super::queue::Place;
-use super::{Shared, State};
+use super::{Need, Shared, State};
 use crate::ftp::{FtpError, Session};
 use crate::net::{Waker, boottime};
 
@@ -125,6 +125,62 @@ impl Shared {
             log::debug!("no session ahead: {e}");
             self.state.lock().ahead.opening = false;
         }
+    }
+
+    /// Where nobody knows yet whether the server takes several commands at once, an unused session finds out in the
+    /// background. Returns whether one does.
+    pub(super) fn probe_ahead(self: &Arc<Self>) -> bool {
+        if self.experience.pipelining().is_some() {
+            return false;
+        }
+        let idle = {
+            let mut state = self.state.lock();
+            if state.ahead.waker.is_none() || state.ahead.opening || state.closed {
+                return false;
+            }
+            let Some(idle) = state.best_for(Need::Command) else {
+                return false;
+            };
+            state.ahead.opening = true;
+            idle
+        };
+        let place = Place::new(self);
+        let shared = Arc::clone(self);
+        let thread = std::thread::Builder::new()
+            .name("ftpfs-login".into())
+            .spawn(move || shared.probe_one(Box::new(idle), place));
+        if let Err(e) = thread {
+            log::debug!("no look ahead: {e}");
+            self.state.lock().ahead.opening = false;
+        }
+        true
+    }
+
+    /// The place is that of the session.
+    fn probe_one(&self, idle: Box<Idle>, place: Place) {
+        let probed = self.still_good(idle).map(|mut session| {
+            let well = session.probe_pipelining();
+            (session, well)
+        });
+        let mut state = self.state.lock();
+        state.ahead.opening = false;
+        match probed {
+            // It has given its place back itself.
+            None => place.taken(),
+            Some((session, true)) if !state.closed => {
+                place.taken();
+                state.keep(session);
+            }
+            Some((mut session, _)) => {
+                drop(state);
+                session.quit();
+                drop(session);
+                drop(place);
+                return;
+            }
+        }
+        drop(state);
+        self.changed.notify_all();
     }
 
     fn open_one(&self, place: Place) {

@@ -194,7 +194,8 @@ impl Pool {
             match self.shared.next_step(need, first_in_line, deadline)? {
                 Step::Take(idle) => {
                     if let Some(session) = self.shared.still_good(idle) {
-                        if need == Need::Data && session.readiness() != Readiness::Armed {
+                        let unready = need == Need::Data && session.readiness() != Readiness::Armed;
+                        if !self.shared.probe_ahead() && unready {
                             self.shared.open_ahead();
                         }
                         return Ok(Lease::new(session, Arc::clone(&self.shared), true));
@@ -209,6 +210,7 @@ impl Pool {
                             }
                             place.taken();
                             self.shared.state.lock().seen = true;
+                            self.shared.probe_ahead();
                             return Ok(Lease::new(session, Arc::clone(&self.shared), false));
                         }
                         Err(error) => {

@@ -65,7 +65,7 @@ impl Drop for Turn<'_> {
 
 impl State {
     /// An unused session: for data one that has its data connection, for a command one that has none.
-    fn best_for(&mut self, need: Need) -> Option<Idle> {
+    pub(super) fn best_for(&mut self, need: Need) -> Option<Idle> {
         let rank = |idle: &Idle| match (need, idle.session.readiness()) {
             (Need::Data, readiness) => readiness as u8,
             (Need::Command, Readiness::Bare) => 2,

@@ -260,7 +260,9 @@ impl Remote {
 
     /// Free bytes on the server (AVBL); `None` where it does not say. Never fails.
     pub fn available_space(&self, dir: &RemotePath) -> Option<u64> {
-        if self.profile.lacks(Ability::Avbl) {
+        // Nobody is to wait for a session that has nothing to be asked.
+        let offered = self.pool.experience().features();
+        if self.profile.lacks(Ability::Avbl) || offered.is_some_and(|f| !f.has("AVBL")) {
             return None;
         }
         let answer = self.repeat("AVBL", |mut lease, _| {
