@@ -83,6 +83,8 @@ in fstab(5); it is ftpfs(1) under another name. The type fuse.ftpfs does the sam
 named /sbin/mount.fuse.ftpfs. It takes what mount(8) gives to helpers: SOURCE MOUNTPOINT [-sfnv] [-N NAMESPACE] [-o OPTIONS] [-t TYPE].",
     "Exit status, as that of mount(8): 0 mounted, 1 wrong usage, 2 the system or the mountpoint, 8 interrupted, 32 not mounted, \
 because of the server, the login or the encryption. By way of mount.fuse3(8) (the types fuse and fuse.ftpfs) it is that of ftpfs(1).",
+    "On lines with user or users the login stands in the address, or in username=NAME: mount(8) takes user=NAME for a word of its \
+own.",
     "The password cannot be asked for at boot: name a file that only root can read by passfile, or use netrc.",
 ];
 

@@ -36,6 +36,9 @@ pub struct Reporter {
     pipe: PipeWriter,
 }
 
+/// The exit status of a failure of this machine (`mount::Status::System`).
+const SYSTEM: u8 = 2;
+
 /// Longest message that is read from a child.
 const LONGEST: usize = 64 * 1024;
 
@@ -70,10 +73,17 @@ impl Reporter {
     /// # Errors
     /// The parent is gone (nobody waits for this mount any more), or the streams cannot be replaced.
     pub fn ready(mut self) -> io::Result<()> {
-        std::env::set_current_dir("/")?;
+        let left = std::env::set_current_dir("/")
+            .and_then(|()| File::options().read(true).write(true).open("/dev/null"));
+        let null = match left {
+            Ok(null) => null,
+            Err(error) => {
+                self.failed(SYSTEM, &format!("cannot go to the background: {error}"));
+                return Err(error);
+            }
+        };
         // Fails only for the leader of a group, which a forked child is not.
         setsid().ok();
-        let null = File::options().read(true).write(true).open("/dev/null")?;
         self.pipe.write_all(&[0])?;
         rustix::stdio::dup2_stdin(&null)?;
         rustix::stdio::dup2_stdout(&null)?;

@@ -8,9 +8,14 @@ use ftpfs::daemon::{self, Report, Reporter, Side};
 use ftpfs::logging;
 use ftpfs::memory;
 use ftpfs::mount::{self, Failure, MountConfig, Status};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// More than any mount uses.
+const DESCRIPTORS: u64 = 65_536;
 
 fn main() -> ExitCode {
     memory::settle();
+    allow_descriptors();
     let outcome = match cli::parse(std::env::args_os()) {
         Ok(Wish::Text(text)) => print(&text),
         Ok(Wish::Mount(order)) => mount(*order),
@@ -28,6 +33,23 @@ fn main() -> ExitCode {
             drop(writeln!(std::io::stderr(), "{}: {failure}", called.name()));
             ExitCode::from(called.exit_code(failure.status))
         }
+    }
+}
+
+/// Descriptors for connections, staged files and those who ask: as many as are allowed, not as many as programs usually
+/// need.
+fn allow_descriptors() {
+    let limits = getrlimit(Resource::Nofile);
+    let most = limits
+        .maximum
+        .map_or(DESCRIPTORS, |most| most.min(DESCRIPTORS));
+    if limits.current.is_some_and(|now| now < most) {
+        let wanted = Rlimit {
+            current: Some(most),
+            ..limits
+        };
+        // They are enough until they are used up, which is told then.
+        setrlimit(Resource::Nofile, wanted).unwrap_or_default();
     }
 }
 
@@ -59,7 +81,12 @@ fn mount(order: Order) -> Result<(), Failure> {
     }
     let patience = config.patience();
     match daemon::fork(patience) {
-        Ok(Side::Parent(report)) => parent(report, patience.as_secs()),
+        Ok(Side::Parent(report)) => {
+            if matches!(report, Report::Died(_)) {
+                mount::take_away_dead(&config.session.mountpoint);
+            }
+            parent(report, patience.as_secs())
+        }
         Ok(Side::Child(reporter)) => child(&config, reporter),
         Err(error) => Err(Failure::system(format!(
             "cannot go to the background: {error}"

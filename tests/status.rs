@@ -385,6 +385,40 @@ fn unmounting_by_name_works_without_a_socket_and_after_a_crash() {
     assert!(!is_mounted(killed.path()));
 }
 
+/// Nobody waits for ever: not for a process that somebody has stopped either.
+#[test]
+fn unmounting_by_name_does_not_wait_for_one_that_stands_still() {
+    let server = server();
+    let mut mount = mounted(&server.url, &[]);
+    let place = mount.path().to_str().unwrap().to_owned();
+    assert!(mount.send("STOP"));
+    let done = output(mount.ftpfs(&["--unmount", &place]));
+    assert!(mount.send("CONT"));
+    assert_eq!(done.status.code(), Some(7), "{done:?}");
+    assert!(text(&done.stderr).contains("stands still"), "{done:?}");
+    assert!(mount.has_ended(LIMIT));
+}
+
+/// Each has a socket of its own, also above each other at one place.
+#[test]
+fn a_mount_below_another_one_is_reached_again() {
+    let server = server();
+    let mut below = mounted(&server.url, &[]);
+    let place = below.path().to_str().unwrap().to_owned();
+    let mut above = below.ftpfs(&["-f", "-o", "nonempty", &server.url, &place]);
+    let mut above = above.stderr(Stdio::null()).spawn().unwrap();
+    poll::until(LIMIT, "the mount above", || {
+        status(&below)["pid"] == above.id()
+    });
+    let first = output(below.ftpfs(&["--unmount", &place]));
+    assert_eq!(first.status.code(), Some(0), "{first:?}");
+    assert_eq!(ended(&mut above), Some(0));
+    assert_eq!(status(&below)["pid"], below.pid());
+    let second = output(below.ftpfs(&["--unmount", &place]));
+    assert_eq!(second.status.code(), Some(0), "{second:?}");
+    assert!(below.has_ended(LIMIT));
+}
+
 /// Its process could not take it away, and would end all the same.
 #[test]
 fn unmounting_by_name_leaves_a_mount_that_another_lies_above() {

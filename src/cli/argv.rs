@@ -50,16 +50,18 @@ pub(super) fn scrub(spots: &[Spot]) {
 
 /// Overwrites each password that stands in `arguments`, which are separated by NUL bytes.
 fn scrub_in(arguments: &mut [u8], spots: &[Spot]) {
-    for Spot { text, password } in spots {
-        let places: Vec<usize> = arguments
-            .windows(text.len().max(1))
+    // All are found before the first is overwritten: one may be the beginning of another.
+    let places = |spot: &Spot| -> Vec<Range<usize>> {
+        arguments
+            .windows(spot.text.len().max(1))
             .enumerate()
-            .filter(|(_, window)| window == text)
-            .map(|(at, _)| at)
-            .collect();
-        for at in places {
-            arguments[at + password.start..at + password.end].fill(b'*');
-        }
+            .filter(|(_, window)| *window == spot.text)
+            .map(|(at, _)| at + spot.password.start..at + spot.password.end)
+            .collect()
+    };
+    let places: Vec<_> = spots.iter().flat_map(places).collect();
+    for place in places {
+        arguments[place].fill(b'*');
     }
 }
 
@@ -147,6 +149,14 @@ mod tests {
         scrub_in(&mut area, &spots);
         let expected = b"ftpfs\0ftp://u:**@h/pw\0-oro,user=pw:**,account=**,x\0--account\0**\0pw\0";
         assert_eq!(area, expected);
+    }
+
+    #[test]
+    fn a_password_that_begins_as_another_hides_none() {
+        let mut area = b"-ouser=u:S\0-ouser=u:S3CRET\0-ouser=u:S3,ro\0".to_vec();
+        let logins = ["user=u:S", "user=u:S3CRET", "user=u:S3"];
+        scrub_in(&mut area, &logins.map(|text| Spot::of_login(text.into())));
+        assert_eq!(area, b"-ouser=u:*\0-ouser=u:******\0-ouser=u:**,ro\0");
     }
 
     #[test]

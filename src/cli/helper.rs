@@ -135,7 +135,8 @@ pub(super) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Request, 
 /// # Errors
 /// What the system says.
 pub(super) fn enter(namespace: &OsStr) -> Result<(), Failure> {
-    let is_process = namespace.as_bytes().iter().all(u8::is_ascii_digit);
+    let digits = namespace.as_bytes().iter().all(u8::is_ascii_digit);
+    let is_process = digits && !namespace.is_empty();
     let path = match is_process {
         true => Path::new("/proc").join(namespace).join("ns/mnt"),
         false => namespace.into(),

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::settings::Settings;
+use crate::ftp::printable;
 use crate::fuse::{claim, handed_over};
 use crate::mount::{Failure, Status};
 use crate::shell;
@@ -19,7 +20,7 @@ pub(super) fn check(typed: &Path, settings: &Settings) -> Result<PathBuf, Failur
         // Somebody else has mounted it, and with all rights that this takes.
         let fits = claim(number).map(|()| typed.to_owned());
         return fits.map_err(|error| {
-            let shown = typed.display();
+            let shown = printable(typed.as_os_str().as_encoded_bytes());
             Failure::system(format!(
                 "{shown}: no mount was handed over: {error} (it has to be the open /dev/fuse of a mount that is there)"
             ))
@@ -40,7 +41,7 @@ pub(super) fn check(typed: &Path, settings: &Settings) -> Result<PathBuf, Failur
 }
 
 fn directory(typed: &Path) -> Result<PathBuf, Failure> {
-    let shown = typed.display();
+    let shown = printable(typed.as_os_str().as_encoded_bytes());
     let fail = |why: String| Err(Failure::system(format!("{shown}: {why}")));
     let found = fs::canonicalize(typed).and_then(|path| Ok((fs::metadata(&path)?, path)));
     match found {
@@ -66,8 +67,10 @@ fn directory(typed: &Path) -> Result<PathBuf, Failure> {
 }
 
 fn not_in_use(path: &Path) -> Result<(), Failure> {
-    let shown = path.display();
+    let shown = printable(path.as_os_str().as_encoded_bytes());
     if let Some(source) = mounted_fuse(path) {
+        // Another user may have chosen it.
+        let source = printable(source.as_bytes());
         return Err(Failure::system(format!(
             "{shown}: {source} is mounted here already; run: fusermount3 -u {} (or add -o nonempty to mount over it)",
             shell::path(path)

@@ -16,6 +16,8 @@ pub struct Found {
     pub source: String,
     /// The user who mounted it, of a FUSE mount.
     pub owner: Option<u32>,
+    /// The number of its device: each mount of FUSE that is there has one of its own.
+    pub device: String,
     kind: String,
 }
 
@@ -40,6 +42,7 @@ fn found(mountinfo: &[u8], mountpoint: &Path) -> Option<Found> {
         place.is_some_and(|place| unescape(place) == mountpoint.as_os_str().as_encoded_bytes())
     };
     let line = mountinfo.split(|byte| *byte == b'\n').rfind(here)?;
+    let device = text(line.split(|byte| *byte == b' ').nth(2)?);
     let mut behind = line
         .split(|byte| *byte == b' ')
         .skip_while(|field| *field != b"-")
@@ -53,6 +56,7 @@ fn found(mountinfo: &[u8], mountpoint: &Path) -> Option<Found> {
     Some(Found {
         source,
         owner,
+        device,
         kind,
     })
 }

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::progress::Progress;
 use super::{Failure, Status};
@@ -39,6 +39,9 @@ pub enum Look {
 
 /// A mount that is served tells of its root at once.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// So often a process that says nothing is asked whether it is still there.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// How often the screen is drawn anew.
 const TICK: Duration = Duration::from_millis(250);
@@ -126,11 +129,13 @@ fn watch(sockets: &[PathBuf], first: &[Report]) -> Result<(), Failure> {
 /// waiting here.
 fn socket_at(typed: &Path) -> Result<PathBuf, Failure> {
     let place = place(typed)?;
-    let owner = fuse::mounted_at(&place).and_then(|found| found.owner);
+    let found = fuse::mounted_at(&place).filter(Found::is_ours);
+    let device = found.as_ref().map(|found| &*found.device);
+    let owner = found.as_ref().and_then(|found| found.owner);
     [Some(user()), owner]
         .into_iter()
         .flatten()
-        .find_map(|user| status::socket_of(&place, user))
+        .find_map(|user| status::socket_of(&place, device, user))
         .ok_or_else(|| silent(typed))
 }
 
@@ -188,6 +193,17 @@ fn is_crashed(place: &Path) -> bool {
     told.recv_timeout(PATIENCE).unwrap_or(false)
 }
 
+/// Removes what a process has left that ended before it could serve its mount.
+pub fn take_away_dead(mountpoint: &Path) {
+    let is_ours = |place: &Path| fuse::mounted_at(place).is_some_and(|found| found.is_ours());
+    if is_ours(mountpoint)
+        && is_crashed(mountpoint)
+        && let Err(error) = fuse::unmount(mountpoint)
+    {
+        log::warn!("a dead mount is left at {}: {error}", mountpoint.display());
+    }
+}
+
 /// What takes the mount at a typed path away.
 fn unmounting(typed: &Path) -> String {
     let program = match user() {
@@ -239,6 +255,8 @@ fn unmount(typed: &Path) -> Result<(), Failure> {
 
 fn wait_for(ending: &mut status::Ending, socket: &Path, typed: &Path) -> Result<(), Failure> {
     let mut progress = Progress::on_stderr();
+    let draws = io::stderr().is_terminal();
+    let mut heard = Instant::now();
     let ended = loop {
         match ending.wait(TICK) {
             Ok(Some(ended)) => break ended,
@@ -254,13 +272,27 @@ fn wait_for(ending: &mut status::Ending, socket: &Path, typed: &Path) -> Result<
                 ));
             }
         }
-        if io::stderr().is_terminal()
-            && let Ok(report) = status::ask(socket)
-        {
-            progress
-                .show(&[report])
-                .map_err(|error| of_stdout(&error))?;
+        if !draws && heard.elapsed() < SILENCE {
+            continue;
         }
+        match status::ask(socket) {
+            Ok(report) if draws => progress
+                .show(&[report])
+                .map_err(|error| of_stdout(&error))?,
+            Err(AskError::Failed(error)) if error.kind() == io::ErrorKind::TimedOut => {
+                progress.end();
+                return Err(Failure::new(
+                    Status::NotStored,
+                    format!(
+                        "{}: its process stands still; it was asked to end, and does so when it goes on",
+                        typed.display()
+                    ),
+                ));
+            }
+            // Just before its end it does not answer any more.
+            _ => {}
+        }
+        heard = Instant::now();
     };
     progress.end();
     match ended.code {

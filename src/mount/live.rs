@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{Failure, MountConfig};
 use crate::fs::FtpFs;
-use crate::fuse::Ender;
+use crate::fuse::{self, Ender};
 use crate::remote::Remote;
 use crate::status::{Answers, Ended, Kept, Report, Socket};
 use crate::writeback::Journal;
@@ -86,7 +86,10 @@ impl Live {
             report: Box::new(move || live.report()),
             end: Box::new(move || ender.end()),
         };
-        match Socket::open(&config.session.mountpoint, answers) {
+        let place = &config.session.mountpoint;
+        // One that was handed over is where somebody else knows.
+        let device = fuse::mounted_at(place).map_or_else(String::new, |found| found.device);
+        match Socket::open(place, &device, answers) {
             Ok(socket) => Some(socket),
             Err(error) => {
                 log::warn!("no status of this mount can be had: {error}");

@@ -15,7 +15,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use asking::{Ask, Look, ask};
+pub use asking::{Ask, Look, ask, take_away_dead};
 pub use check::check;
 pub use recover::{list_kept, recover};
 

@@ -20,6 +20,10 @@ use super::Deadline;
 use super::route::Way;
 use super::tls::{Established, Link, TlsContext};
 
+/// The kernel counts it as an `int` of milliseconds.
+#[cfg(target_os = "linux")]
+const LONGEST_SILENCE: Duration = Duration::from_millis(i32::MAX as u64);
+
 /// Bytes of a file that the kernel does not take from its cache.
 const READ_AT_A_TIME: usize = 64 << 10;
 
@@ -69,7 +73,7 @@ impl Stream {
         let options = SockRef::from(&socket);
         options.set_tcp_nodelay(true)?;
         #[cfg(target_os = "linux")]
-        options.set_tcp_user_timeout(Some(silence))?;
+        options.set_tcp_user_timeout(Some(silence.min(LONGEST_SILENCE)))?;
         #[cfg(not(target_os = "linux"))]
         log::trace!(
             "the kernel itself decides when {peer} has been silent for longer than {silence:?}"

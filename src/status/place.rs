@@ -36,15 +36,21 @@ fn is_of_session(folder: &Path, user: u32) -> bool {
         && fs::metadata(folder).is_ok_and(|data| data.is_dir() && data.uid() == user)
 }
 
-/// The socket of the mount at `mountpoint`, an absolute path without links, if `user` has one there. It
-/// may be that of a mount that is dead.
-pub fn socket_of(mountpoint: &Path, user: u32) -> Option<PathBuf> {
-    let name = name_of(mountpoint);
-    folders(user)
-        .into_iter()
-        .filter(|folder| is_private(folder, user))
-        .map(|folder| folder.join(&name))
-        .find(|path| path.exists())
+/// The socket of the mount at `mountpoint`, an absolute path without links, if `user` has one there: of the one with
+/// this number of a device (several may lie above each other), or of any, which may not be there any more. It may be that
+/// of a mount that is dead.
+pub fn socket_of(mountpoint: &Path, device: Option<&str>, user: u32) -> Option<PathBuf> {
+    let (own, wanted) = (
+        start_of_name(mountpoint),
+        device.map(|device| name_of(mountpoint, device)),
+    );
+    let fits = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        wanted
+            .as_ref()
+            .map_or(name.starts_with(&own), |wanted| name == *wanted)
+    };
+    sockets(user).into_iter().find(fits)
 }
 
 /// All sockets of `user`, those of dead mounts too.
@@ -70,10 +76,15 @@ pub(super) fn own_user() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-pub(super) fn name_of(mountpoint: &Path) -> String {
+/// By place and number of the device, which may hold anything but a slash.
+pub(super) fn name_of(mountpoint: &Path, device: &str) -> String {
+    format!("{}{device}.{ENDING}", start_of_name(mountpoint))
+}
+
+fn start_of_name(mountpoint: &Path) -> String {
     let digest = Sha256::digest(mountpoint.as_os_str().as_bytes());
     let key: String = digest.iter().take(8).map(|b| format!("{b:02x}")).collect();
-    format!("{key}.{ENDING}")
+    format!("{key}-")
 }
 
 /// Makes the folder, if it is not there; it belongs to us, and nobody else may enter it.
@@ -126,7 +137,9 @@ mod tests {
 
     #[test]
     fn names_are_short_and_differ() {
-        let (a, b) = (name_of(Path::new("/mnt/a")), name_of(Path::new("/mnt/b")));
-        assert!(a != b && a.len() == 21, "{a} {b}");
+        let name = |path: &str| name_of(Path::new(path), "0:45");
+        let (a, b) = (name("/mnt/a"), name("/mnt/b"));
+        assert!(a != b && a.len() == 26, "{a} {b}");
+        assert!(a.starts_with(&start_of_name(Path::new("/mnt/a"))));
     }
 }

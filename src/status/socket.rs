@@ -64,13 +64,13 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Opens the socket of the mount at `mountpoint`, an absolute path without links. What a dead mount of
-    /// the same place has left is replaced.
+    /// Opens the socket of the mount at `mountpoint`, an absolute path without links, which has this number of a
+    /// device. What a dead mount has left is replaced.
     ///
     /// # Errors
     /// In none of the [folders](super::folders) a socket can be made; the reason of the last.
-    pub fn open(mountpoint: &Path, answers: Answers) -> io::Result<Self> {
-        let name = place::name_of(mountpoint);
+    pub fn open(mountpoint: &Path, device: &str, answers: Answers) -> io::Result<Self> {
+        let name = place::name_of(mountpoint, device);
         let mut problem = io::Error::from(io::ErrorKind::NotFound);
         for folder in place::folders(place::own_user()) {
             match bind(&folder, &name) {

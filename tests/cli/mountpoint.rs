@@ -25,6 +25,18 @@ fn missing_with_a_blank() {
 }
 
 #[test]
+fn missing_with_a_name_that_moves_the_cursor() {
+    let ftpfs = Ftpfs::new().args([NOBODY, "/nonexistent/\x1b[31m"]);
+    ftpfs.fails(
+        2,
+        &[
+            "/nonexistent/\\u{1b}[31m: there is",
+            r"mkdir -p $'/nonexistent/\033[31m'",
+        ],
+    );
+}
+
+#[test]
 fn a_file() {
     Ftpfs::new()
         .args([NOBODY, "/etc/passwd"])
