@@ -17,6 +17,7 @@ use super::prompt;
 use super::settings::Settings;
 use crate::ftp::{Secret, printable};
 use crate::mount::{Failure, Status};
+use crate::shell;
 
 /// More than any password has; a file that is longer was named by mistake.
 const LONGEST_PASSWORD: u64 = 4096;
@@ -173,8 +174,9 @@ fn from_file_or_stdin(settings: &Settings) -> Result<Option<Vec<u8>>, Failure> {
         let file = File::open(path).map_err(|e| unreadable(path, &e))?;
         if others_can_read(&file) {
             log::warn!(
-                "{0} can be read by others; run: chmod 600 {0}",
-                path.display()
+                "{} can be read by others; run: chmod 600 {}",
+                path.display(),
+                shell::path(path)
             );
         }
         return first_line(file).map(Some).map_err(|e| unreadable(path, &e));
@@ -317,8 +319,9 @@ fn from_netrc(named: &Named, settings: &Settings) -> Result<Option<netrc::Login>
     });
     if secret && readable_by_others {
         return Err(Failure::usage(format!(
-            "{0} holds a password and others can read it; run: chmod 600 {0}",
-            path.display()
+            "{} holds a password and others can read it; run: chmod 600 {}",
+            path.display(),
+            shell::path(&path)
         )));
     }
     Ok(entry)
