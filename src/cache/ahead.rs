@@ -56,20 +56,22 @@ impl ListingCache {
         next.count = next.count.min(self.affordable());
         let mut next = self.next_unlisted(dir, next, max_age);
         let walks = !next.is_empty();
+        // What is about to be too old is asked for with the rest: else each name of a path would expire by itself.
+        let old = if walks { max_age } else { max_age / 2 };
         if !walks && let Some(name) = toward {
-            next = self.way(dir, name, max_age).unwrap_or_default();
+            next = self.way(dir, name, old).unwrap_or_default();
         }
         if next.is_empty() && !self.is_told_at_once(dir) {
             return None;
         }
         if !self.remote.lists_many() {
             self.walks.lock().listed(dir, next.clone(), now + max_age);
-            self.guess(next, max_age);
+            self.guess(next, old);
             return None;
         }
         let claimed: Vec<_> = next
             .into_iter()
-            .filter_map(|dir| self.claim(dir, max_age))
+            .filter_map(|dir| self.claim(dir, old))
             .collect();
         let guards: Vec<_> = claimed.iter().map(|(_, d)| EndLoading(d)).collect();
         let dirs: Vec<_> = std::iter::once(dir)

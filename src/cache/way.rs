@@ -25,7 +25,7 @@ impl ListingCache {
     }
 
     /// The directories that are wanted next by who comes to `dir` on his way to `name`: those where somebody went on
-    /// from there, as far as they were listed before and are to be listed again.
+    /// from there, as far as they were listed before, and not in the last `max_age`.
     pub(super) fn way(
         &self,
         dir: &RemotePath,

@@ -177,13 +177,13 @@ fn an_old_path_is_looked_up_in_one_batch(ground: &mut Ground) {
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("file"), "old").unwrap();
     give_to_owner_of(&ground.there, &ground.there.join("a"));
-    ground.mount_with(&["cache_timeout=1"]);
+    ground.mount_with(&["cache_timeout=2"]);
     let file = ground.mounted().at("a/b/c/file");
     let asked = || {
         let counts = ground.proxy.counts();
         (counts.commands(Verb::Listing), counts.commands(Verb::Stat))
     };
-    poll::until(LIMIT, "all four are asked for in one batch", || {
+    poll::until(3 * LIMIT, "all four are asked for in one batch", || {
         let (lists, stats) = asked();
         assert_eq!(fs::metadata(&file).unwrap().len(), 3);
         asked() == (lists, stats + 4)

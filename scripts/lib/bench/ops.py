@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import random
+import resource
 import subprocess
 import sys
 import threading
@@ -157,7 +158,9 @@ def run(output, *command):
         done = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, check=False)
         end = clock()
     errors = done.stderr.decode(errors="replace").strip()[-300:]
-    return {"start": start, "end": end, "code": done.returncode, "errors": errors}
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = used.ru_utime + used.ru_stime
+    return {"start": start, "end": end, "code": done.returncode, "errors": errors, "cpu": cpu}
 
 
 OPERATIONS = {

@@ -379,9 +379,11 @@ def changes(name, after):
 
 def cpu(r):
     """CPU seconds of the client's processes for 1 GiB (with the large file: four times 256 MiB), on loopback."""
-    if not r.client.mounts:
-        raise Unfit
     per_gib = (1 << 30) / (4 * r.size)
+    if not r.client.mounts:
+        used = {work: sum(r.wire(work)["cpu"] for _ in range(4)) for work in ("read", "write")}
+        r.notes.clear()
+        return {f"cpu-{work}": seconds * per_gib for work, seconds in used.items()}
     before = r.client.cpu()
     for n in range(4):
         result = r.do("cpu-read", "read", r.work / f"huge{n}", r.size)
