@@ -171,7 +171,7 @@ impl ListingCache {
     }
 
     fn is_unlisted(&self, dir: &RemotePath, max_age: Duration) -> bool {
-        let directory = self.directories.lock().peek(dir).cloned();
+        let directory = self.directory(dir);
         directory.is_none_or(|directory| directory.is_unlisted(max_age))
     }
 
@@ -184,7 +184,7 @@ impl ListingCache {
         next: Next,
         most: usize,
     ) -> Option<Vec<RemotePath>> {
-        let directory = self.directories.lock().peek(dir).cloned()?;
+        let directory = self.directory(dir)?;
         let state = directory.state.lock();
         let bound = after.map_or(Bound::Unbounded, Bound::Excluded);
         let range = match next.backwards {

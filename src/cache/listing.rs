@@ -231,9 +231,15 @@ impl ListingCache {
             .put(dir.clone(), Arc::new(directory));
     }
 
+    /// What is remembered of `dir`. In a function of its own, so that the map is free again when the directory's own lock
+    /// is taken.
+    pub(super) fn directory(&self, dir: &RemotePath) -> Option<Arc<Directory>> {
+        self.directories.lock().peek(dir).cloned()
+    }
+
     /// The server contradicted what we know of `dir`: ask it at the next look.
     pub fn expire(&self, dir: &RemotePath) {
-        if let Some(directory) = self.directories.lock().peek(dir).cloned()
+        if let Some(directory) = self.directory(dir)
             && let Some(known) = &mut directory.state.lock().known
         {
             known.expired = true;
@@ -260,7 +266,7 @@ impl ListingCache {
     }
 
     fn change(&self, dir: &RemotePath, change: Change) {
-        let Some(directory) = self.directories.lock().peek(dir).cloned() else {
+        let Some(directory) = self.directory(dir) else {
             return;
         };
         let mut state = directory.state.lock();
@@ -283,7 +289,7 @@ impl ListingCache {
     /// before they fill it have to see (rsync, tar).
     fn changed_inside(&self, dir: &RemotePath) {
         let Some(parent) = dir.parent() else { return };
-        let Some(directory) = self.directories.lock().peek(&parent).cloned() else {
+        let Some(directory) = self.directory(&parent) else {
             return;
         };
         if let Some(known) = &mut directory.state.lock().known

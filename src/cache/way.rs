@@ -15,7 +15,7 @@ const MAX_ENTRIES: usize = 2000;
 impl ListingCache {
     /// Somebody goes from `dir` into the directory `name` inside.
     pub fn went(&self, dir: &RemotePath, name: &[u8]) {
-        let Some(directory) = self.directories.lock().peek(dir).cloned() else {
+        let Some(directory) = self.directory(dir) else {
             return;
         };
         let onward = &mut directory.state.lock().onward;
@@ -36,7 +36,7 @@ impl ListingCache {
         let mut found = Vec::new();
         let mut here = dir.join(name).ok()?;
         while found.len() < MOST
-            && let Some(directory) = self.directories.lock().peek(&here).cloned()
+            && let Some(directory) = self.directory(&here)
         {
             let state = directory.state.lock();
             let entries = state.known.as_ref().map(Known::len);
@@ -56,7 +56,7 @@ impl ListingCache {
 
     /// How many there were in `dir` when it was listed last.
     fn entries(&self, dir: &RemotePath) -> Option<usize> {
-        let directory = self.directories.lock().peek(dir).cloned()?;
+        let directory = self.directory(dir)?;
         let state = directory.state.lock();
         state.known.as_ref().map(Known::len)
     }
