@@ -133,11 +133,15 @@ impl FtpFs {
         if ino == ROOT {
             return Ok((root_entry(self.mounted), Duration::ZERO));
         }
-        let Some((parent, name)) = self.inodes.lock().place(ino) else {
+        let (place, kind) = {
+            let inodes = self.inodes.lock();
+            (inodes.place(ino), inodes.kind(ino))
+        };
+        let Some((parent, name)) = place else {
             return Err(FsError::Errno(libc::ESTALE));
         };
         let dir = self.path(parent)?;
-        let is_directory = self.inodes.lock().kind(ino) == Some(EntryKind::Directory);
+        let is_directory = kind == Some(EntryKind::Directory);
         let toward = is_directory.then_some(&*name);
         let (entry, age) = self.listed_toward(&dir, toward, wait, |entries, age| {
             (entries.get(&name).map(|found| found.entry.clone()), age)

@@ -45,7 +45,8 @@ pub use config::{FsConfig, OwnerConfig, StagingConfig};
 pub use error::FsError;
 pub use standing::Standing;
 pub use types::{
-    DirEntry, DrainReport, Looked, NewAttributes, Opened, ReadDone, Space, TimeChange, Wait,
+    DirEntry, DrainReport, Looked, NewAttributes, NewSize, Opened, ReadDone, Space, TimeChange,
+    Wait,
 };
 
 use crate::cache::{BlockCache, ListingCache, ReadContext, SmallFiles};

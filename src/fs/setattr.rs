@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::change::{Asked, low_bits};
 use super::inode::ROOT;
 use super::open_file::exact;
-use super::{FsError, FtpFs, Looked, NewAttributes, TimeChange, Wait};
+use super::{FsError, FtpFs, Looked, NewAttributes, NewSize, TimeChange, Wait};
 use crate::cache::OwnTime;
 use crate::ftp::RemotePath;
 use crate::ftp::listing::{Entry, EntryKind};
@@ -22,7 +22,7 @@ impl FtpFs {
     pub fn setattr(self: &Arc<Self>, ino: u64, new: NewAttributes) -> Result<Looked, FsError> {
         self.may_change()?;
         if let Some(size) = new.size {
-            self.truncate(ino, size, new.by_handle)?;
+            self.truncate(ino, size)?;
         }
         self.change_owner(ino, new.uid, new.gid)?;
         if let Some(mode) = new.mode {
@@ -37,7 +37,11 @@ impl FtpFs {
     /// Through a handle for writing the new size is only staged: its close commits it. By name it is committed
     /// here, also where others have the file open, or had a moment ago (RELEASE comes when it likes): nobody else would
     /// be told that the server does not take it.
-    fn truncate(self: &Arc<Self>, ino: u64, size: u64, by_handle: bool) -> Result<(), FsError> {
+    fn truncate(self: &Arc<Self>, ino: u64, size: NewSize) -> Result<(), FsError> {
+        let (size, by_handle) = match size {
+            NewSize::ByName(size) => (size, false),
+            NewSize::ByHandle(size) => (size, true),
+        };
         if self.inodes.lock().kind(ino) != Some(EntryKind::File) {
             return Err(FsError::Errno(libc::EISDIR));
         }

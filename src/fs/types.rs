@@ -43,6 +43,25 @@ pub enum TimeChange {
     To(SystemTime),
 }
 
+/// A size to give a file, in bytes, by the call that gives it.
+#[derive(Debug, Clone, Copy)]
+pub enum NewSize {
+    /// truncate: the server has it when the call returns.
+    ByName(u64),
+    /// ftruncate: the close of the handle commits it.
+    ByHandle(u64),
+}
+
+impl NewSize {
+    /// The kernel names the handle of ftruncate alone.
+    pub fn of(size: u64, has_handle: bool) -> Self {
+        match has_handle {
+            true => Self::ByHandle(size),
+            false => Self::ByName(size),
+        }
+    }
+}
+
 /// What setattr is to change; `None` stays.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NewAttributes {
@@ -52,10 +71,8 @@ pub struct NewAttributes {
     pub uid: Option<u32>,
     /// Group.
     pub gid: Option<u32>,
-    /// Bytes.
-    pub size: Option<u64>,
-    /// The size is changed through a handle (ftruncate), whose close commits it.
-    pub by_handle: bool,
+    /// A new size.
+    pub size: Option<NewSize>,
     /// Accepted, and not kept: FTP knows no access time.
     pub accessed: Option<TimeChange>,
     /// Modification time.

@@ -27,7 +27,7 @@ use super::decode::{bare_attributes, is_plain_file, no_replace, permissions, tim
 use super::dispatch::Dispatch;
 use super::naming::Naming;
 use super::slot::Call;
-use crate::fs::{DirEntry, NewAttributes};
+use crate::fs::{DirEntry, NewAttributes, NewSize};
 
 /// The most the kernel takes (`fs.fuse.max_pages_limit` of 256 pages); also bounds a READ.
 const MAX_WRITE: u32 = 1 << 20;
@@ -167,8 +167,7 @@ impl Filesystem for FuseAdapter {
             mode,
             uid,
             gid,
-            size,
-            by_handle: handle.is_some(),
+            size: size.map(|size| NewSize::of(size, handle.is_some())),
             accessed: atime.map(time_change),
             modified: mtime.map(time_change),
         };

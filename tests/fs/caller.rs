@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fuser::FileAttr;
 
-use ftpfs::fs::{FsError, FtpFs, Looked, NewAttributes, Wait};
+use ftpfs::fs::{FsError, FtpFs, Looked, NewAttributes, NewSize, Wait};
 
 /// The mount's root.
 pub(crate) const ROOT: u64 = 1;
@@ -81,7 +81,7 @@ impl Caller {
 
     /// By name.
     pub(crate) fn truncate(&self, ino: u64, size: u64) -> Outcome<FileAttr> {
-        let size = Some(size);
+        let size = Some(NewSize::ByName(size));
         self.set(
             ino,
             NewAttributes {
@@ -94,8 +94,7 @@ impl Caller {
     /// Through a handle for writing.
     pub(crate) fn ftruncate(&self, ino: u64, size: u64) -> Outcome<FileAttr> {
         let new = NewAttributes {
-            size: Some(size),
-            by_handle: true,
+            size: Some(NewSize::ByHandle(size)),
             ..NewAttributes::default()
         };
         self.set(ino, new)
