@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::settings::Settings;
 use crate::ftp::printable;
-use crate::fuse::{claim, handed_over};
+use crate::fuse::{claim, handed_over, unmount_command};
 use crate::mount::{Failure, Status};
 use crate::shell;
 
@@ -47,17 +47,10 @@ fn directory(typed: &Path) -> Result<PathBuf, Failure> {
     match found {
         Ok((data, path)) if data.is_dir() => Ok(path),
         Ok(_) => fail("not a folder; only a folder can be a mountpoint".into()),
-        Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => {
-            let unmount = if rustix::process::geteuid().is_root() {
-                "umount"
-            } else {
-                "fusermount3 -u"
-            };
-            fail(format!(
-                "a crashed FUSE mount is still there; run: {unmount} {}",
-                shell::path(typed)
-            ))
-        }
+        Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => fail(format!(
+            "a crashed FUSE mount is still there; run: {}",
+            unmount_command(typed)
+        )),
         Err(error) if error.kind() == io::ErrorKind::NotFound => fail(format!(
             "there is no such folder; run: mkdir -p {}",
             shell::path(typed)

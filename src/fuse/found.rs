@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 
 use super::unmount::{unescape, unmount_by_helper};
+use crate::shell;
 
 /// What is mounted on top at some place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +60,15 @@ fn found(mountinfo: &[u8], mountpoint: &Path) -> Option<Found> {
         device,
         kind,
     })
+}
+
+/// What the user of this process runs to take the mount at this path away.
+pub fn unmount_command(mountpoint: &Path) -> String {
+    let program = match rustix::process::geteuid().is_root() {
+        true => "umount",
+        false => "fusermount3 -u",
+    };
+    format!("{program} {}", shell::path(mountpoint))
 }
 
 /// Unmounts what is at this path, unless it is in use.

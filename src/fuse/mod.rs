@@ -29,7 +29,7 @@ use std::time::Duration;
 pub use codepage::Codepage;
 pub use error::MountError;
 pub use forget::KernelCaches;
-pub use found::{Found, mounted_at, unmount};
+pub use found::{Found, mounted_at, unmount, unmount_command};
 pub use handed::{claim, handed_over};
 pub use session::{EndReason, Ended, Ender, Mounted, mount};
 pub use signals::{Told, block_signals, signal_before};

@@ -9,7 +9,6 @@ use super::progress::Progress;
 use super::{Failure, Status};
 use crate::ftp::printable;
 use crate::fuse::{self, Found};
-use crate::shell;
 use crate::status::{self, AskError, Report};
 
 /// A command line about a mount that is there.
@@ -168,7 +167,7 @@ fn silent(typed: &Path) -> Failure {
             format!(
                 "{shown}: {} crashed here; run: {}",
                 found.source,
-                unmounting(typed)
+                fuse::unmount_command(typed)
             )
         }
         Some(found) if found.is_ours() => format!(
@@ -184,13 +183,13 @@ fn silent(typed: &Path) -> Failure {
 fn is_crashed(place: &Path) -> bool {
     let (tell, told) = mpsc::channel();
     let place = place.to_owned();
-    std::thread::spawn(move || {
+    let looking = std::thread::Builder::new().spawn(move || {
         let crashed = std::fs::metadata(&place)
             .is_err_and(|error| error.raw_os_error() == Some(libc::ENOTCONN));
         // Who gave up waiting wants no answer.
         tell.send(crashed).unwrap_or_default();
     });
-    told.recv_timeout(PATIENCE).unwrap_or(false)
+    looking.is_ok() && told.recv_timeout(PATIENCE).unwrap_or(false)
 }
 
 /// Removes what a process has left that ended before it could serve its mount.
@@ -202,15 +201,6 @@ pub fn take_away_dead(mountpoint: &Path) {
     {
         log::warn!("a dead mount is left at {}: {error}", mountpoint.display());
     }
-}
-
-/// What takes the mount at a typed path away.
-fn unmounting(typed: &Path) -> String {
-    let program = match user() {
-        0 => "umount",
-        _ => "fusermount3 -u",
-    };
-    format!("{program} {}", shell::path(typed))
 }
 
 /// Also waits for a process whose mount is gone already, and that stores what is left.
