@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 
-use crate::Site;
 use crate::cell::Ground;
 use crate::operation::{LARGE, Operation, Seen, bytes};
 use crate::support::faulty::{How, Verb};
 use crate::support::mounted::Mounted;
 use crate::support::poll;
+use crate::{Site, test_apart};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -41,7 +41,7 @@ pub(crate) fn trials(site: &Site) -> Vec<Trial> {
         .iter()
         .map(|(name, test)| {
             let site = site.clone();
-            Trial::test(format!("tls::{name}"), move || {
+            test_apart(format!("tls::{name}"), move || {
                 let mut ground = site.ground(name);
                 let test = AssertUnwindSafe(|| test(&mut ground));
                 if let Err(panic) = catch_unwind(test) {

@@ -16,6 +16,7 @@ use crate::operation::{LARGE, Operation, SMALL, Seen, bytes};
 use crate::support::faulty::{How, Verb};
 use crate::support::mounted::Mounted;
 use crate::support::poll;
+use crate::test_apart;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -164,7 +165,7 @@ pub(crate) fn trial(
     name: String,
     prepare: impl FnOnce() -> (Kept, Test) + Send + 'static,
 ) -> Trial {
-    Trial::test(name.clone(), move || {
+    test_apart(name.clone(), move || {
         let (mut kept, test) = prepare();
         let test = AssertUnwindSafe(|| test(&mut kept));
         if let Err(panic) = catch_unwind(test) {

@@ -28,10 +28,11 @@ mod support;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
-use libtest_mimic::Arguments;
+use libtest_mimic::{Arguments, Failed, Trial};
 
 use cell::Ground;
 use operation::Operation;
+use support::descriptors;
 use support::server::{Brand, Server};
 use table::Fault;
 
@@ -82,6 +83,17 @@ impl Site {
     fn ground(&self, name: &str) -> Ground {
         Ground::new(self.server(), &self.name("-", name), self.line)
     }
+}
+
+/// A test whose files no other test's programs get.
+fn test_apart<Work>(name: String, work: Work) -> Trial
+where
+    Work: FnOnce() -> Result<(), Failed> + Send + 'static,
+{
+    Trial::test(name, move || {
+        descriptors::keep_to_this_thread();
+        work()
+    })
 }
 
 fn main() -> ExitCode {

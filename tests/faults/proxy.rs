@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 
-use crate::Site;
 use crate::client::{Client, nothing_comes};
 use crate::support::faulty::{How, Proxy, Verb};
 use crate::support::poll;
 use crate::support::server::Server;
+use crate::{Site, test_apart};
 
 const LIMIT: Duration = Duration::from_secs(20);
 const HOWS: [How; 2] = [How::Fin, How::Rst];
@@ -94,7 +94,7 @@ pub(crate) fn trials(site: &Site) -> Vec<Trial> {
         .iter()
         .map(|(name, test)| {
             let site = site.clone();
-            Trial::test(format!("proxy::{name}"), move || {
+            test_apart(format!("proxy::{name}"), move || {
                 let server = site.server();
                 fs::create_dir(server.at(name)).unwrap();
                 server.hand_over();

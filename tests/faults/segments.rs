@@ -9,7 +9,7 @@ use crate::cell::{Ground, give_to_owner_of};
 use crate::operation::bytes;
 use crate::support::faulty::{Fault, How, Verb, When};
 use crate::support::server::{Brand, Server};
-use crate::{Line, Site};
+use crate::{Line, Site, test_apart};
 
 type Strike = fn(When<'_>) -> Fault;
 
@@ -46,7 +46,7 @@ pub(crate) fn trials(site: &Site) -> Vec<Trial> {
         .iter()
         .map(|&(name, strike)| {
             let line = site.line;
-            Trial::test(site.name("::", &format!("segments::{name}")), move || {
+            test_apart(site.name("::", &format!("segments::{name}")), move || {
                 breaks(name, strike, line);
                 Ok(())
             })

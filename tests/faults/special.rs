@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 
-use crate::Site;
 use crate::cell::{Ground, give_to_owner_of};
 use crate::kept::Holder;
 use crate::operation::{LARGE, Operation, SMALL, Seen, bytes};
@@ -24,6 +23,7 @@ use crate::stress::{everybody_at_once_on_a_quiet_line, everybody_at_once_while_l
 use crate::support::faulty::Verb;
 use crate::support::footprint::{self, Footprint};
 use crate::support::poll;
+use crate::{Site, test_apart};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -60,7 +60,7 @@ pub(crate) fn trials(site: &Site) -> Vec<Trial> {
         .iter()
         .map(|(name, test)| {
             let site = site.clone();
-            Trial::test(site.name("::", &format!("special::{name}")), move || {
+            test_apart(site.name("::", &format!("special::{name}")), move || {
                 let mut ground = site.ground(name);
                 let test = AssertUnwindSafe(|| test(&mut ground));
                 if let Err(panic) = catch_unwind(test) {

@@ -11,7 +11,7 @@ use crate::cell;
 use crate::operation::Operation::{self, *};
 use crate::support::faulty::{How, Proxy, Verb};
 use crate::support::poll::until;
-use crate::{Line, Site};
+use crate::{Line, Site, test_apart};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -347,7 +347,7 @@ pub(crate) fn trials(site: &Site, wanted: fn(&Fault, Operation) -> bool) -> Vec<
                 let name = format!("table::{}::{}", fault.name, operation.name());
                 let name = site.name("::", &name);
                 assert!(names.insert(name.clone()), "{name} is twice in the table");
-                trials.push(Trial::test(name, move || {
+                trials.push(test_apart(name, move || {
                     cell::run(&site, fault, *operation, *expect);
                     Ok(())
                 }));

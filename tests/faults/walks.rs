@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use libtest_mimic::Trial;
 
-use crate::Site;
 use crate::cell::{Ground, give_to_owner_of};
 use crate::support::faulty::{Fault, How, Verb, When};
+use crate::{Site, test_apart};
 
 type Strike = fn(When<'_>) -> Fault;
 
@@ -45,7 +45,7 @@ pub(crate) fn trials(site: &Site) -> Vec<Trial> {
         .iter()
         .map(|&(name, strike)| {
             let site = site.clone();
-            Trial::test(site.name("::", &format!("walks::{name}")), move || {
+            test_apart(site.name("::", &format!("walks::{name}")), move || {
                 let mut ground = site.ground(&format!("walks-{name}"));
                 breaks(&mut ground, strike);
                 Ok(())

@@ -16,6 +16,7 @@ use crate::check::{OrFail, eventually};
 use crate::facts::Facts;
 use crate::place::Place;
 use crate::site::{Sites, end_mount, folder_name};
+use crate::support::descriptors;
 use crate::support::server::{is_over_tls, servers_for_smoke, servers_under_test};
 use crate::tree;
 
@@ -141,6 +142,7 @@ fn run_case(
     thread::Builder::new()
         .name(name.to_owned())
         .spawn(move || {
+            descriptors::keep_to_this_thread();
             let result = catch_unwind(AssertUnwindSafe(|| work(&case, &theirs)));
             drop(theirs);
             // The harness has given up if nobody listens.

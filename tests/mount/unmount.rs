@@ -260,12 +260,18 @@ fn an_unstored_copy_leaves_no_temporary_name(place: &Place) {
     let mut look = place.mount(NO_CACHE);
     let mount = mount_of(&mut look);
     let late = look.here.join("late");
-    let files = names.map(|name| File::create(late.join(name)).or_fail("open"));
+    let files = names.map(|name| {
+        let mut options = OpenOptions::new();
+        options.write(true).open(late.join(name)).or_fail("open")
+    });
     for name in names {
         mode(place, &format!("late/{name}"), 0o444);
     }
     mode(place, "late", 0o555);
     for mut file in files {
+        // Not before: a child of another case closes its copy of the descriptor, which is a flush,
+        // and the new file that it stores would be open to writing again.
+        file.set_len(0).or_fail("truncate");
         file.write_all(b"not stored").or_fail("write");
         assert!(close(file).is_err(), "the server refuses it");
     }

@@ -5,6 +5,7 @@
     reason = "each test binary uses its own part of this"
 )]
 
+pub mod descriptors;
 pub mod faulty;
 pub mod footprint;
 pub mod mounted;
