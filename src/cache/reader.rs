@@ -179,19 +179,22 @@ impl std::fmt::Debug for FileReader {
 
 impl FileReader {
     /// Reads of the file that is at `path` and was `version` when it was opened. Without a
-    /// version, its end is where the server says it is.
+    /// version, its end is where the server says it is. `known`: bytes of this content are remembered, by us or by
+    /// the kernel, so that already the first download is to be of this version.
     pub fn new(
         context: ReadContext,
         path: RemotePath,
         content: ContentId,
         version: Option<FileVersion>,
+        known: bool,
     ) -> Arc<Self> {
         let window = ReadaheadWindow::new(context.readahead);
         Arc::new(Self {
             context,
             content,
             version,
-            delivered: AtomicBool::new(false),
+            // What the kernel or a writer has shown of it counts.
+            delivered: AtomicBool::new(known),
             another: AtomicBool::new(false),
             retired: AtomicBool::new(false),
             arrived: AtomicU64::new(0),
@@ -203,7 +206,7 @@ impl FileReader {
                 waiters: VecDeque::new(),
                 filling: false,
                 detached: false,
-                begun: false,
+                begun: known,
                 end: None,
                 segments: Segments::new(),
                 pinned: Vec::new(),

@@ -99,6 +99,7 @@ impl FileReader {
             let room = BLOCK - download.position() % BLOCK;
             self.context.blocks.buffer(room)
         });
+        download.set_path(&self.state.lock().path);
         match download.read(&mut building[stream.filled..]) {
             Ok(0) => {
                 let end = download.position();

@@ -413,7 +413,7 @@ impl FtpFs {
             // Handles that are open and this one share a reader, unless the content is another.
             if changed || state.handles == 0 || state.reader.is_none() {
                 let (content, known) = self.content_of(ino, version);
-                state.reader = Some(self.new_reader(path.clone(), content, version));
+                state.reader = Some(self.new_reader(path.clone(), content, version, known));
                 keep = known && !changed;
             }
         }

@@ -34,8 +34,9 @@ impl FtpFs {
         path: RemotePath,
         content: ContentId,
         version: Option<FileVersion>,
+        known: bool,
     ) -> Arc<FileReader> {
-        FileReader::new(self.reading.clone(), path, content, version)
+        FileReader::new(self.reading.clone(), path, content, version, known)
     }
 
     /// A reader of what the file is now, in place of `stale`, of which nobody has seen a byte. May wait.
@@ -62,8 +63,8 @@ impl FtpFs {
             // Another handle was faster.
             reader.content() != stale.content() && reader.version() == version
         });
-        let reader =
-            other.unwrap_or_else(|| self.new_reader(path, ContentId(self.new_number()), version));
+        let reader = other
+            .unwrap_or_else(|| self.new_reader(path, ContentId(self.new_number()), version, false));
         state.entry = entry;
         state.version = version;
         state.reader = Some(Arc::clone(&reader));
@@ -84,7 +85,8 @@ impl FtpFs {
             return Ok(Arc::clone(reader));
         }
         let path = self.path_of(file.ino).ok_or(FsError::Errno(libc::ESTALE))?;
-        let reader = self.new_reader(path, ContentId(self.new_number()), state.version);
+        // What the writer has shown was of this version.
+        let reader = self.new_reader(path, ContentId(self.new_number()), state.version, true);
         state.reader = Some(Arc::clone(&reader));
         Ok(reader)
     }

@@ -102,6 +102,13 @@ impl Download {
         Ok(download)
     }
 
+    /// The file is elsewhere now: that is where a broken download goes on.
+    pub fn set_path(&mut self, path: &RemotePath) {
+        if self.path != *path {
+            self.path = path.clone();
+        }
+    }
+
     /// Where the next `read` begins, in bytes from the start of the file.
     pub fn position(&self) -> u64 {
         self.position

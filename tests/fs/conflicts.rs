@@ -1,7 +1,7 @@
 //! Somebody else changes a file that is being edited here.
 
 use crate::caller::ROOT;
-use crate::machine::bytes;
+use crate::machine::{assert_bytes, bytes};
 use crate::policies;
 use crate::site::{Options, on_each};
 
@@ -114,5 +114,49 @@ fn a_name_that_another_took_is_not_created_exclusively() {
         let created = caller.create(ROOT, "f", 0o644, flags);
         assert_eq!(created.map(drop), Err(libc::EEXIST));
         assert_eq!(folder.stored("f"), b"theirs");
+    });
+}
+
+#[test]
+fn remembered_bytes_are_not_mixed_with_those_of_another_version() {
+    const LARGE: usize = 8 << 20;
+    on_each(|site| {
+        let folder = site.folder(Options::default());
+        let caller = &folder.caller;
+        folder.put("f", &bytes(1, LARGE));
+        let number = caller.number("f");
+        let first = caller.open(number, libc::O_RDONLY).unwrap();
+        assert_eq!(caller.read(first, 0, 1000).unwrap(), bytes(1, 1000));
+        caller.close(first).unwrap();
+        // The front is remembered of the first open; what follows is fetched for the first time.
+        let second = caller.open(number, libc::O_RDONLY).unwrap();
+        folder.put("f", &bytes(2, LARGE));
+        assert_eq!(caller.read(second, 0, 1000).unwrap(), bytes(1, 1000));
+        let behind = caller.read(second, 7 << 20, 1000);
+        assert_eq!(behind, Err(libc::ESTALE));
+        caller.close(second).unwrap();
+    });
+}
+
+#[test]
+fn a_reader_after_a_writer_does_not_go_on_in_another_version() {
+    const LARGE: usize = 8 << 20;
+    on_each(|site| {
+        let folder = site.folder(Options::default());
+        let caller = &folder.caller;
+        folder.put("f", &bytes(1, LARGE));
+        let number = caller.number("f");
+        let reader = caller.open(number, libc::O_RDONLY).unwrap();
+        let writer = caller.open(number, libc::O_WRONLY).unwrap();
+        caller.write(writer, 1 << 20, b"changed").unwrap();
+        assert_eq!(caller.read(reader, 1 << 20, 7).unwrap(), b"changed");
+        caller.close(writer).unwrap();
+        folder.put("f", &bytes(2, LARGE));
+        match caller.read(reader, 7 << 20, 1000) {
+            // Where the server does not patch in place, all of it was fetched.
+            Ok(behind) => assert_bytes(Ok(behind), &bytes(1, LARGE)[7 << 20..][..1000]),
+            Err(errno) => assert_eq!(errno, libc::ESTALE),
+        }
+        caller.close(reader).unwrap();
     });
 }
