@@ -5,7 +5,7 @@ use std::io;
 use std::ops::DerefMut;
 
 use super::{FtpError, Session, Transfer};
-use crate::net::{Direction, Stream};
+use crate::net::{Direction, FileFailed, Stream};
 
 impl<S: DerefMut<Target = Session>> Transfer<S> {
     /// Sends all of `bytes`; each stretch without progress has its own time.
@@ -51,6 +51,8 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
                     return Ok(count);
                 }
                 Ok(None) => self.wait(Direction::Write, &deadline)?,
+                // Nothing is wrong with the line, which is to end with RST: what was sent is not the file.
+                Err(e) if FileFailed::is(&e) => return Err(FtpError::System(e)),
                 Err(e) => return Err(self.reason_for(e)),
             }
         }

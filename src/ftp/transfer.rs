@@ -422,9 +422,11 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
         if let Some(data) = data.filter(|_| self.sends) {
             data.abort();
         }
+        let session = self.session.take();
+        let in_step = session.as_ref().is_some_and(|session| session.is_in_step());
         Settling {
-            answered: self.early.is_some(),
-            session: self.session.take(),
+            answered: self.early.is_some() || in_step,
+            session,
             verb: self.verb,
         }
     }

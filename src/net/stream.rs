@@ -16,9 +16,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::sendfile;
 use socket2::{SockRef, TcpKeepalive};
 
-use super::Deadline;
 use super::route::Way;
 use super::tls::{Established, Link, TlsContext};
+use super::{Deadline, FileFailed};
 
 /// The kernel counts it as an `int` of milliseconds.
 #[cfg(target_os = "linux")]
@@ -248,13 +248,17 @@ impl Stream {
         if self.takes_files() {
             let attempt = || Ok(sendfile(&self.socket, file, Some(&mut { offset }), count)?);
             match without_waiting(attempt) {
-                // Not for files of this file system.
-                Err(e) if matches!(e.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) => {}
+                // Not for files of this file system; or reading it fails, and then tells so itself.
+                Err(e)
+                    if matches!(
+                        e.raw_os_error(),
+                        Some(libc::EINVAL | libc::ENOSYS | libc::EIO)
+                    ) => {}
                 sent => return sent,
             }
         }
         let mut bytes = vec![0; count.min(READ_AT_A_TIME)];
-        match file.read_at(&mut bytes, offset)? {
+        match file.read_at(&mut bytes, offset).map_err(FileFailed::of)? {
             0 => Ok(Some(0)),
             read => self.try_write(&bytes[..read]),
         }
