@@ -48,7 +48,7 @@ impl FtpFs {
         if self.writes_back() || self.begins_late(&path) {
             writer.begin_later(careful);
         } else {
-            let begun = writer.begin();
+            let begun = writer.begin(careful);
             begun.map_err(|error| self.explain_write(error, &path))?;
         }
         let entry = Entry {

@@ -248,7 +248,7 @@ impl FtpFs {
         if self.writes_back() {
             writer.begin_later(false);
         } else {
-            let begun = writer.begin();
+            let begun = writer.begin(false);
             begun.map_err(|error| self.explain_write(error, path))?;
         }
         let file = self.file_of(ino, |_| OpenFile::new(ino, found.entry.clone(), Some(base)));

@@ -8,6 +8,8 @@ mod download;
 mod small;
 mod upload;
 mod behind;
+mod confirm;
+mod progress;
 mod slot;
 mod streams;
 mod temporary;
@@ -25,7 +27,7 @@ mod examine;
 pub mod readers;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -35,6 +37,7 @@ pub use download::Download;
 pub use error::{ErrorKind, RemoteError};
 pub use examine::Findings;
 pub use list::Listing;
+pub use progress::Progress;
 pub use slot::UploadSlot;
 pub use small::SmallFile;
 pub use streams::{Streams, StreamsTurn};
@@ -89,12 +92,9 @@ pub struct Remote {
     hard: bool,
     /// The server opens the data connections.
     active: bool,
-    progress: AtomicU64,
-    /// Uploads whose bytes are all sent and whose final reply is still out.
-    awaiting_final: AtomicUsize,
+    progress: Progress,
     /// Uploads that have ended before it was known what may be asked behind one.
     uploads: AtomicUsize,
-    begun: Instant,
     slots: slot::Slots,
     /// How many at a time bring one file the fastest, and since when that is known.
     streams: Mutex<Option<(Streams, Instant)>>,
@@ -129,10 +129,8 @@ impl Remote {
             home: OnceLock::new(),
             zone: OnceLock::new(),
             follows: AtomicBool::new(false),
-            progress: AtomicU64::new(0),
-            awaiting_final: AtomicUsize::new(0),
+            progress: Progress::default(),
             uploads: AtomicUsize::new(0),
-            begun: Instant::now(),
             slots: slot::Slots::default(),
             streams: Mutex::default(),
             streams_taken: AtomicBool::new(false),
@@ -198,18 +196,13 @@ impl Remote {
         self.pool.is_contended()
     }
 
-    /// Counts what gets on: pieces of data sent or received, operations answered, and the seconds of
-    /// a final reply that has its own, longer time. While it moves, nothing is stuck.
+    /// What all transfers and operations together get on with.
     pub fn progress(&self) -> u64 {
-        let seconds = match self.awaiting_final.load(Ordering::Relaxed) {
-            0 => 0,
-            _ => self.begun.elapsed().as_secs(),
-        };
-        self.progress.load(Ordering::Relaxed).wrapping_add(seconds)
+        self.progress.value()
     }
 
     fn count_progress(&self) {
-        self.progress.fetch_add(1, Ordering::Relaxed);
+        self.progress.one();
     }
 
     /// Logs every session out. Later operations fail.

@@ -65,6 +65,14 @@ impl Drop for GivenUp {
     }
 }
 
+impl Remote {
+    /// Waits until no upload to `path` that was given up can end any more: some servers then delete what they have, by
+    /// its name (ftp-srv). At most the timeout.
+    pub fn await_given_up(&self, path: &RemotePath) {
+        self.unsettled.wait(path, self.timeout);
+    }
+}
+
 impl Unsettled {
     /// Waits until no upload to `path` is being given up, at most `limit`.
     pub(super) fn wait(&self, path: &RemotePath, limit: Duration) {

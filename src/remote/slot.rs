@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::{ErrorKind, Remote, RemoteError};
+use super::{ErrorKind, Progress, Remote, RemoteError};
 
 /// How often those who hold uploads in vain are asked again while somebody waits.
 const RECLAIM_AGAIN: Duration = Duration::from_millis(200);
@@ -23,6 +23,8 @@ pub(super) struct Slots {
 #[derive(Debug)]
 pub struct UploadSlot {
     remote: Arc<Remote>,
+    /// That of the upload which has it.
+    pub(super) progress: Arc<Progress>,
 }
 
 impl Drop for UploadSlot {
@@ -77,6 +79,7 @@ impl Remote {
         *taken += 1;
         Some(UploadSlot {
             remote: Arc::clone(self),
+            progress: Arc::default(),
         })
     }
 }

@@ -2,21 +2,17 @@
 
 use std::fs::File;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use super::profile::Ability;
 use super::settle;
-use super::{ErrorKind, FileVersion, Remote, RemoteError, UploadSlot};
+use super::{ErrorKind, FileVersion, Progress, Remote, RemoteError, UploadSlot};
 use crate::ftp::{Answers, Ending, FtpError, RemotePath, Transfer};
 use crate::pool::Lease;
 
 /// Some servers hash or scan a file before they answer 226.
 const FINAL_REPLY: Duration = Duration::from_secs(60);
 const BYTES_PER_EXTRA_SECOND: u64 = 100_000_000;
-/// A server that lost the control connection may still be storing what it has received.
-const STILL_STORING: Duration = Duration::from_secs(3);
-const ASK_AGAIN: Duration = Duration::from_millis(300);
 
 /// Progress is counted after so many bytes: a line of 4 KB/s is slow, not stuck.
 const PIECE: usize = 64 << 10;
@@ -79,13 +75,13 @@ impl Stored {
 /// half a file for a whole one.
 #[derive(Debug)]
 pub struct Upload {
-    remote: Arc<Remote>,
-    path: RemotePath,
-    mode: UploadMode,
-    _slot: UploadSlot,
+    pub(super) remote: Arc<Remote>,
+    pub(super) path: RemotePath,
+    pub(super) mode: UploadMode,
+    pub(super) slot: UploadSlot,
     /// `None` once it is over.
     transfer: Option<Transfer<Lease>>,
-    sent: u64,
+    pub(super) sent: u64,
 }
 
 impl Upload {
@@ -204,7 +200,7 @@ impl Upload {
             remote: Arc::clone(remote),
             path: path.clone(),
             mode,
-            _slot: slot,
+            slot,
             transfer: Some(transfer),
             sent: 0,
         })
@@ -228,7 +224,7 @@ impl Upload {
             remote: Arc::clone(remote),
             path: path.clone(),
             mode: UploadMode::Store,
-            _slot: slot,
+            slot,
             transfer: Some(transfer),
             sent: content.len() as u64,
         })
@@ -289,8 +285,15 @@ impl Upload {
                 "the upload has failed before",
             ));
         };
-        let sent = step(transfer).inspect_err(|_| self.transfer = None)?;
+        let sent = match step(transfer) {
+            Ok(sent) => sent,
+            Err(error) => {
+                self.give_up();
+                return Err(error.into());
+            }
+        };
         self.sent += sent as u64;
+        self.slot.progress.one();
         self.remote.count_progress();
         Ok(sent)
     }
@@ -320,14 +323,14 @@ impl Upload {
         let extra = Duration::from_secs(self.sent / BYTES_PER_EXTRA_SECOND);
         let time = self.remote.timeout.max(FINAL_REPLY) + extra;
         let behind = self.remote.behind(&self.path, wanted);
-        self.remote.awaiting_final.fetch_add(1, Ordering::Relaxed);
+        let waits = [&self.remote.progress, &*self.slot.progress].map(Progress::awaits_final);
         let finished = match behind {
             Some(behind) => transfer.finish_and_ask(&self.path, behind, time),
             None => transfer
                 .finish(time)
                 .map(|(lease, _)| (lease, Ending::Unasked)),
         };
-        self.remote.awaiting_final.fetch_sub(1, Ordering::Relaxed);
+        drop(waits);
         let (mut lease, ending) = match finished {
             Ok(finished) => finished,
             Err(error) if error.is_session_lost() || error.is_timeout() => {
@@ -398,102 +401,21 @@ impl Upload {
         )
     }
 
+    fn give_up(&mut self) {
+        if let Some(transfer) = self.transfer.take() {
+            let given_up = settle::GivenUp::new(&self.remote, &self.path);
+            settle::in_background(transfer.abandon(), given_up);
+        }
+    }
+
     /// Gives up with RST. The session is cleaned up without making the caller wait.
     pub fn abandon(self) {
         // Done by `drop`.
-    }
-
-    fn expected_size(&self) -> u64 {
-        match self.mode {
-            UploadMode::Store => self.sent,
-            UploadMode::Append { size } => size + self.sent,
-            UploadMode::Patch { offset, size } => size.max(offset + self.sent),
-        }
-    }
-
-    fn compare(&self, found: FileVersion) -> Result<FileVersion, RemoteError> {
-        let expected = self.expected_size();
-        if found.size == expected {
-            return Ok(found);
-        }
-        let size = found.size;
-        let message = format!(
-            "{}: the server has {size} bytes instead of {expected}",
-            self.path
-        );
-        Err(RemoteError::found(ErrorKind::Incomplete, message))
-    }
-
-    /// The final reply was lost: only the server's file can tell. All our bytes and the end are
-    /// out, so what is still missing may be about to be stored.
-    fn settle_lost_reply(&self, error: FtpError) -> Result<FileVersion, RemoteError> {
-        let until = Instant::now() + STILL_STORING;
-        loop {
-            let Ok(found) = self.remote.version(&self.path) else {
-                log::info!("STOR {}: {error}; nobody knows how it ended", self.path);
-                return Err(error.into());
-            };
-            let verdict = self.compare(found);
-            if verdict.is_ok() || found.size > self.expected_size() || Instant::now() >= until {
-                log::info!(
-                    "STOR {}: {error}; the server has {} bytes",
-                    self.path,
-                    found.size
-                );
-                return verdict;
-            }
-            std::thread::sleep(ASK_AGAIN);
-        }
-    }
-
-    /// The server confirmed the upload but does not tell the size: the listing may.
-    fn confirm_without_size(&self, error: FtpError) -> Result<FileVersion, RemoteError> {
-        if error.is_session_lost() || error.is_timeout() {
-            return self.settle_lost_reply(error);
-        }
-        let believed = FileVersion {
-            size: self.expected_size(),
-            modified: None,
-        };
-        match self.remote.entry(&self.path) {
-            Ok(entry) => match entry.size {
-                Some(size) => self.compare(FileVersion {
-                    size,
-                    modified: None,
-                }),
-                None => Ok(believed),
-            },
-            Err(e) if e.kind() == ErrorKind::NotFound => Err(self.not_there()),
-            Err(_) => {
-                // A drop box: neither may we look at the file nor into the directory.
-                log::warn!(
-                    "{}: stored, but the size cannot be checked: {error}",
-                    self.path
-                );
-                Ok(believed)
-            }
-        }
-    }
-
-    /// Pure-FTPd stores names with a blank at the end or control characters under another name:
-    /// repeating the upload would not help.
-    fn not_there(&self) -> RemoteError {
-        let name = self.path.name();
-        let odd = name.last() == Some(&b' ') || name.iter().any(u8::is_ascii_control);
-        let kind = if odd {
-            ErrorKind::InvalidName
-        } else {
-            ErrorKind::Failed
-        };
-        RemoteError::found(kind, format!("{}: not there after the upload", self.path))
     }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        if let Some(transfer) = self.transfer.take() {
-            let given_up = settle::GivenUp::new(&self.remote, &self.path);
-            settle::in_background(transfer.abandon(), given_up);
-        }
+        self.give_up();
     }
 }

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use parking_lot::Mutex;
+
 use super::send::{PIECE, refuses_the_name};
-use super::writer::{Committed, FileWriter, Stream};
+use super::writer::{Committed, FileWriter, State, Stream};
 use super::{ByteRanges, UploadPolicy, WriteError};
 use crate::ftp::RemotePath;
 use crate::remote::{ErrorKind, FileVersion, Upload, UploadMode, Wanted};
@@ -62,7 +64,31 @@ pub(super) struct Snapshot {
     /// Bytes of `base` that are part of the new content.
     pub(super) base_valid: u64,
     pub(super) set_modified: Option<SystemTime>,
-    way: Way,
+    pub(super) way: Way,
+}
+
+/// What a commit has taken out of the state goes back there unless it arrived, also when the commit ends by a
+/// panic: else the next one would find nothing to do, and close would call lost bytes stored.
+struct Taken<'a> {
+    state: &'a Mutex<State>,
+    dirty: &'a ByteRanges,
+    arrived: bool,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if self.arrived {
+            return;
+        }
+        let mut state = self.state.lock();
+        for range in self.dirty.iter() {
+            let end = range.end.min(state.size);
+            state.dirty.insert(range.start.min(end)..end);
+        }
+        if std::thread::panicking() {
+            state.committing = false;
+        }
+    }
 }
 
 impl FileWriter {
@@ -162,6 +188,11 @@ impl FileWriter {
         let Some(snapshot) = self.snapshot() else {
             return Ok(None);
         };
+        let mut taken = Taken {
+            state: &self.state,
+            dirty: &snapshot.dirty,
+            arrived: false,
+        };
         let outcome = match snapshot.way {
             Way::Append => self.append_dirty(stream, &snapshot),
             Way::Patch => self.patch_dirty(stream, &snapshot),
@@ -173,18 +204,17 @@ impl FileWriter {
         };
         let outcome =
             outcome.and_then(|arrived| self.finish(&snapshot, &arrived).map_err(Into::into));
-        let mut state = self.state.lock();
-        if let Err(error) = outcome {
-            snapshot.dirty.iter().for_each(|range| {
-                let end = range.end.min(state.size);
-                state.dirty.insert(range.start.min(end)..end);
-            });
-            drop(state);
-            self.give_up(stream);
-            return Err(error);
+        match outcome {
+            Ok(committed) => {
+                taken.arrived = true;
+                Ok(Some(committed))
+            }
+            Err(error) => {
+                drop(taken);
+                self.give_up(stream);
+                Err(error)
+            }
         }
-        drop(state);
-        outcome.map(Some)
     }
 
     /// What is to be committed, taken out of the state so that what is written meanwhile is told apart.
@@ -213,86 +243,6 @@ impl FileWriter {
         })
     }
 
-    /// Only bytes behind the old end: APPE. Where the server does not allow it, the whole file.
-    fn append_dirty(
-        &self,
-        stream: &mut Stream,
-        snapshot: &Snapshot,
-    ) -> Result<Arrived, WriteError> {
-        let Some(base) = snapshot.base else {
-            return self.store_whole(stream, snapshot);
-        };
-        self.give_up(stream);
-        let mode = UploadMode::Append { size: base.size };
-        let mut upload = match self.open_onto(&snapshot.path, mode, base) {
-            Ok(upload) => upload,
-            Err(WriteError::Remote(error)) if error.kind() == ErrorKind::Unsupported => {
-                return self.store_whole(stream, snapshot);
-            }
-            Err(error) => return Err(error),
-        };
-        let sent = self.send_range(&mut upload, base.size..snapshot.size);
-        let ended = sent.is_ok();
-        let outcome = sent.and_then(|()| Ok(upload.finish()?));
-        match outcome {
-            Ok(version) => Ok(Arrived::in_place(version)),
-            Err(error) => self.after_failed_append(stream, snapshot, base, error, ended),
-        }
-    }
-
-    /// Part of the bytes may have arrived: the size tells. APPE is never repeated blindly; the whole
-    /// file is.
-    fn after_failed_append(
-        &self,
-        stream: &mut Stream,
-        snapshot: &Snapshot,
-        base: FileVersion,
-        error: WriteError,
-        ended: bool,
-    ) -> Result<Arrived, WriteError> {
-        let now = self.context.remote.version(&snapshot.path)?;
-        if now.size == snapshot.size {
-            log::info!(
-                "{}: {error}, but the server has all {} bytes",
-                snapshot.path,
-                now.size
-            );
-            return Ok(Arrived::in_place(now));
-        }
-        // All bytes and their end are out, and nobody said what became of them: they may be appended
-        // at any time, and with those of another APPE they would be there twice. A rename over the
-        // file takes it out of their way.
-        let on_their_way =
-            ended && matches!(&error, WriteError::Remote(error) if error.kind().is_transient());
-        let arrived = now.size > base.size && now.size < snapshot.size;
-        let may_arrive = on_their_way && now.size == base.size;
-        if !(arrived || may_arrive) {
-            return Err(error);
-        }
-        if may_arrive && !self.goes_beside(&self.state.lock()) {
-            // Stored in place they would come behind the whole file.
-            log::warn!(
-                "{}: {error}; whether it was appended is not known",
-                snapshot.path
-            );
-            return Err(WriteError::Conflict);
-        }
-        log::info!(
-            "{}: {error}; {} of {} bytes arrived, storing the whole file",
-            snapshot.path,
-            now.size,
-            snapshot.size
-        );
-        self.state.lock().base = Some(now);
-        let whole = Snapshot {
-            path: snapshot.path.clone(),
-            dirty: ByteRanges::default(),
-            base: Some(now),
-            ..*snapshot
-        };
-        self.store_whole(stream, &whole)
-    }
-
     pub(super) fn send_range(
         &self,
         upload: &mut Upload,
@@ -319,6 +269,14 @@ impl FileWriter {
         snapshot: &Snapshot,
     ) -> Result<Arrived, WriteError> {
         let partial = snapshot.base_valid > 0;
+        {
+            let state = self.state.lock();
+            if state.append_unsure && !self.goes_beside(&state) {
+                // Stored in place, what is still to be appended would come behind the whole file.
+                log::warn!("{}: what was appended is not known", snapshot.path);
+                return Err(WriteError::Conflict);
+            }
+        }
         self.fetch_missing(stream, 0..snapshot.size)?;
         if let Some(fetching) = stream.fetching.take() {
             fetching.abandon();
@@ -413,6 +371,9 @@ impl FileWriter {
         if partial {
             self.check_base(&snapshot.path, snapshot.base)?;
         }
+        if snapshot.base.is_none() {
+            self.check_new(&snapshot.path, false)?;
+        }
         let backup = snapshot
             .base
             .map(|_| self.context.temporary.beside(&snapshot.path));
@@ -420,6 +381,7 @@ impl FileWriter {
             .rename(&temporary, &snapshot.path, backup.as_ref())?;
         self.context.journal.ends(&temporary);
         stream.temporary = None;
+        self.state.lock().seen_free = None;
         Ok(())
     }
 
@@ -433,15 +395,21 @@ impl FileWriter {
     ) -> Result<Upload, WriteError> {
         let remote = &self.context.remote;
         let seen = self.state.lock().seen_there;
-        if seen.is_none_or(|seen| seen.elapsed() > SEEN_FOR) {
+        let upload = if seen.is_none_or(|seen| seen.elapsed() > SEEN_FOR) {
             self.check_base(path, Some(base))?;
-            return Ok(Upload::open(remote, path, mode)?);
-        }
-        Upload::open_checked(remote, path, mode, base).map_err(|error| match error.kind() {
-            ErrorKind::Changed | ErrorKind::NotFound => WriteError::Conflict,
-            ErrorKind::Refused | ErrorKind::Denied if self.is_gone(path) => WriteError::Conflict,
-            _ => error.into(),
-        })
+            Upload::open(remote, path, mode)?
+        } else {
+            let opened = Upload::open_checked(remote, path, mode, base);
+            opened.map_err(|error| match error.kind() {
+                ErrorKind::Changed | ErrorKind::NotFound => WriteError::Conflict,
+                ErrorKind::Refused | ErrorKind::Denied if self.is_gone(path) => {
+                    WriteError::Conflict
+                }
+                _ => error.into(),
+            })?
+        };
+        self.state.lock().progress = upload.progress();
+        Ok(upload)
     }
 
     /// Nobody else has changed the file since we looked at it.
@@ -467,5 +435,35 @@ impl FileWriter {
     fn is_gone(&self, path: &RemotePath) -> bool {
         let entry = self.context.remote.entry(path);
         entry.is_err_and(|error| error.kind() == ErrorKind::NotFound)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::writeback::patch::tests::state;
+
+    #[test]
+    fn what_did_not_arrive_is_dirty_again() {
+        let taken_from = |panics: bool, arrived: bool| {
+            let mut before = state(100, &[10..20, 90..120]);
+            before.committing = true;
+            let dirty = std::mem::take(&mut before.dirty);
+            let state = Mutex::new(before);
+            let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                let _taken = Taken {
+                    state: &state,
+                    dirty: &dirty,
+                    arrived,
+                };
+                assert!(!panics);
+            }));
+            assert_eq!(ended.is_err(), panics);
+            let after = state.into_inner();
+            (after.dirty.iter().collect::<Vec<_>>(), after.committing)
+        };
+        assert_eq!(taken_from(false, true), (vec![], true));
+        assert_eq!(taken_from(false, false), (vec![10..20, 90..120], true));
+        assert_eq!(taken_from(true, false), (vec![10..20, 90..120], false));
     }
 }

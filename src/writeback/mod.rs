@@ -6,6 +6,7 @@ mod writer;
 mod error;
 mod commit;
 mod attributes;
+mod append;
 mod patch;
 mod send;
 mod left;

@@ -20,7 +20,8 @@ impl State {
         let Some(base) = self.base else {
             return Way::Whole;
         };
-        let unchanged = !self.resized && base.size > 0 && self.base_valid == base.size;
+        let unchanged =
+            !self.resized && !self.append_unsure && base.size > 0 && self.base_valid == base.size;
         if !unchanged || self.size < base.size {
             return Way::Whole;
         }
@@ -162,7 +163,7 @@ impl FileWriter {
     clippy::single_range_in_vec_init,
     reason = "sets of one range are meant"
 )]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::writeback::ByteRanges;
     use crate::writeback::staging::{StagingArea, StagingFile};
@@ -170,7 +171,7 @@ mod tests {
 
     const M: u64 = 1 << 20;
 
-    fn state(base: u64, dirty: &[std::ops::Range<u64>]) -> State {
+    pub(in crate::writeback) fn state(base: u64, dirty: &[std::ops::Range<u64>]) -> State {
         let area = StagingArea::new(std::env::temp_dir());
         let mut ranges = ByteRanges::default();
         dirty.iter().for_each(|r| ranges.insert(r.clone()));
@@ -197,6 +198,8 @@ mod tests {
             conflicted: false,
             discarded: false,
             sent: 0,
+            append_unsure: false,
+            progress: std::sync::Weak::new(),
             spoiled: false,
             chasing: false,
             chased_in_vain: false,
@@ -226,6 +229,9 @@ mod tests {
                 "{base} bytes, dirty {dirty:?}"
             );
         }
+        let mut unsure = state(64 * M, &[64 * M..64 * M + 1]);
+        unsure.append_unsure = true;
+        assert_eq!(unsure.way(), Way::Whole, "APPE is not repeated");
         let mut cut = state(64 * M, &[M..M + 4096]);
         (cut.base_valid, cut.resized) = (M, true);
         assert_eq!(cut.way(), Way::Whole);

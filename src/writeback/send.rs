@@ -21,12 +21,13 @@ const FETCH_AT_LEAST: u64 = 256 << 10;
 
 impl FileWriter {
     /// Asks the server whether the content may be stored, by beginning to. While so many others upload
-    /// that there is no place, that is left to the commit. May wait.
+    /// that there is no place, that is left to the commit. `only_new` as in [`FileWriter::begin_later`]. May wait.
     ///
     /// # Errors
     /// The server's refusal.
-    pub fn begin(&self) -> Result<(), WriteError> {
+    pub fn begin(&self, only_new: bool) -> Result<(), WriteError> {
         let mut stream = self.stream.lock();
+        self.state.lock().seen_free = only_new.then(Instant::now);
         if let Some(slot) = self.context.remote.try_upload_slot()
             && let Err(error) = self.open_upload(&mut stream, slot, None)
         {
@@ -49,7 +50,7 @@ impl FileWriter {
 
     /// Who wanted a new file does not overwrite what somebody else has made since. `tried`: an upload was begun
     /// before, and nobody knows how far it came.
-    fn check_new(&self, path: &RemotePath, tried: bool) -> Result<(), WriteError> {
+    pub(super) fn check_new(&self, path: &RemotePath, tried: bool) -> Result<(), WriteError> {
         let seen_free = self.state.lock().seen_free;
         if seen_free.is_none_or(|seen| seen.elapsed() < SEEN_FOR) {
             return Ok(());
@@ -155,8 +156,14 @@ impl FileWriter {
         } else {
             self.in_place(&path, slot, all)?
         };
-        // What is there from now on is our own.
-        self.state.lock().seen_free = None;
+        {
+            let mut state = self.state.lock();
+            if !upload.beside {
+                // What is there from now on is our own.
+                state.seen_free = None;
+            }
+            state.progress = upload.upload.progress();
+        }
         stream.upload = Some(upload);
         stream.used = Instant::now();
         Ok(())
@@ -253,7 +260,21 @@ impl FileWriter {
     /// Only when nothing of the old content is needed any more can it be overwritten.
     pub(super) fn may_go_in_place(&self) -> bool {
         let state = self.state.lock();
-        self.policy(&state) == UploadPolicy::Auto && state.missing(0..state.size).is_empty()
+        self.policy(&state) == UploadPolicy::Auto
+            && !state.append_unsure
+            && state.missing(0..state.size).is_empty()
+    }
+
+    /// Bytes of the file as it is now, and how many of them are sent, from the first on.
+    pub fn sent(&self) -> (u64, u64) {
+        let state = self.state.lock();
+        (state.size, state.sent.min(state.size))
+    }
+
+    /// Whether what is on the line gets on; `None` while nothing is.
+    pub fn progress(&self) -> Option<u64> {
+        let progress = self.state.lock().progress.upgrade()?;
+        Some(progress.value())
     }
 
     /// Sends piece after piece from the front as long as `more` says so.
@@ -367,6 +388,13 @@ impl FileWriter {
             .map(|sending| sending.upload.abandon())
             .is_some();
         fetching || sending
+    }
+
+    /// Waits until the server is through with what was given up: what is about to take the name is not to be
+    /// touched any more.
+    pub(super) fn await_given_up(&self) {
+        let path = self.state.lock().path.clone();
+        self.context.remote.await_given_up(&path);
     }
 
     /// Deletes the temporary file, if there may be one. Who gives up an upload and does not begin it

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Mutex, MutexGuard};
@@ -11,7 +11,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::staging::StagingFile;
 use super::{ByteRanges, StagedBytes, WriteContext, WriteError};
 use crate::ftp::RemotePath;
-use crate::remote::{Download, FileVersion, Upload};
+use crate::remote::{Download, FileVersion, Progress, Upload};
 
 /// A chase is worth a job when this much is staged and not yet sent.
 const CHASE_STEP: u64 = 256 << 10;
@@ -95,6 +95,10 @@ pub(super) struct State {
     pub(super) discarded: bool,
     /// Bytes in front of this may have been sent by the present upload.
     pub(super) sent: u64,
+    /// An APPE has ended, and nobody knows what of it is still to arrive: no other one may follow.
+    pub(super) append_unsure: bool,
+    /// Of the upload on the line, if there is one.
+    pub(super) progress: Weak<Progress>,
     /// A byte that was sent has changed since.
     pub(super) spoiled: bool,
     /// A chase runs or is queued.
@@ -166,6 +170,8 @@ impl FileWriter {
             conflicted: false,
             discarded: false,
             sent: 0,
+            append_unsure: false,
+            progress: Weak::new(),
             spoiled: false,
             chasing: false,
             chased_in_vain: false,
@@ -239,12 +245,6 @@ impl FileWriter {
     /// Bytes of the file as it is now.
     pub fn size(&self) -> u64 {
         self.state.lock().size
-    }
-
-    /// Bytes of the file as it is now, and how many of them are sent, from the first on.
-    pub fn sent(&self) -> (u64, u64) {
-        let state = self.state.lock();
-        (state.size, state.sent.min(state.size))
     }
 
     /// When the content last changed, as programs are to see it.
@@ -345,6 +345,7 @@ impl FileWriter {
         self.doomed.store(true, Ordering::Release);
         let mut stream = self.take_stream();
         self.give_up(&mut stream);
+        self.await_given_up();
         let result = then();
         if result.is_ok() {
             self.state.lock().discarded = true;
@@ -369,6 +370,7 @@ impl FileWriter {
     pub fn stand_still(&self) -> Still<'_> {
         let mut stream = self.take_stream();
         self.leave_to_commit(&mut stream);
+        self.await_given_up();
         self.remove_temporary(&mut stream);
         Still(stream)
     }

@@ -19,6 +19,7 @@ mod segments;
 mod special;
 mod stress;
 mod table;
+mod unknown;
 mod walks;
 mod writeback;
 
@@ -119,6 +120,7 @@ fn main() -> ExitCode {
         if site.line == Line::Clear || all {
             trials.extend(special::trials(site));
             trials.extend(kept::trials(site));
+            trials.extend(unknown::trials(site));
             trials.extend(writeback::trials(site));
             trials.extend(walks::trials(site));
             trials.extend(segments::trials(site));

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::time::Duration;
 
 use ftpfs::fs::UploadPolicy;
 
@@ -125,5 +126,23 @@ fn a_private_file_is_private_whatever_was_written_before() {
                 );
             }
         }
+    });
+}
+
+#[test]
+fn atomic_replaces_nothing_that_others_have_made_meanwhile() {
+    on_each(|site| {
+        let folder = site.folder(with(UploadPolicy::Atomic));
+        let caller = &folder.caller;
+        let flags = libc::O_WRONLY | libc::O_EXCL;
+        let (_, handle) = caller.create(ROOT, "f", 0o644, flags).unwrap();
+        caller.write(handle, 0, &bytes(1, 600_000)).unwrap();
+        folder.put("f", b"theirs");
+        // What was seen counts for a second.
+        std::thread::sleep(Duration::from_millis(1_100));
+        assert_eq!(caller.flush(handle), Err(libc::ESTALE));
+        assert_eq!(folder.stored("f"), b"theirs");
+        caller.fs.release(handle);
+        assert_eq!(folder.names(""), ["f"]);
     });
 }
