@@ -209,9 +209,24 @@ impl FtpFs {
         self.remote.board()
     }
 
-    /// Counts pieces of transfers: as long as it moves, a FLUSH that waits is not stuck.
+    /// Counts what gets on, of all that the mount does.
     pub fn progress(&self) -> u64 {
         self.remote.progress()
+    }
+
+    /// Counts pieces of the upload of this file, or of the name in this directory: as long as it moves, a
+    /// FLUSH that waits is not stuck. While nothing of the file is on the line, it waits for its turn, and
+    /// everything counts.
+    pub fn progress_of(&self, ino: u64, name: &[u8]) -> u64 {
+        let ino = match name {
+            b"" => Some(ino),
+            name => self.inodes.lock().find(ino, name),
+        };
+        let file = ino.and_then(|ino| self.open_file(ino));
+        let writer = file.and_then(|file| file.writer());
+        writer
+            .and_then(|writer| writer.progress())
+            .unwrap_or_else(|| self.progress())
     }
 
     fn path(&self, ino: u64) -> Result<RemotePath, FsError> {

@@ -28,7 +28,7 @@ pub(super) struct Dispatch {
     codepage: Codepage,
     /// Bound of one metadata operation or READ.
     operation_timeout: Duration,
-    /// Bound of a FLUSH or FSYNC without progress.
+    /// Bound of a FLUSH or FSYNC whose upload does not get on.
     timeout: Duration,
     closing: AtomicBool,
 }
@@ -48,7 +48,7 @@ impl Dispatch {
         let asked = Arc::clone(&fs);
         let told = Arc::clone(&report);
         let watchdog = Watchdog::start(Senses {
-            progress: Box::new(move || asked.progress()),
+            progress: Box::new(move |call| asked.progress_of(call.ino, &call.name)),
             gave_up: Box::new(move |call, why| told.gave_up(call, why)),
         })?;
         let limit = |limit| if config.hard { Duration::MAX } else { limit };

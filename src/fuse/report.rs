@@ -55,7 +55,7 @@ impl Report {
                 let text = match limit {
                     Limit::Total(limit) => format!("no result within {} s", limit.as_secs()),
                     Limit::Stalled(limit) => {
-                        format!("no upload has got on for {} s", limit.as_secs())
+                        format!("its upload has not got on for {} s", limit.as_secs())
                     }
                 };
                 self.line(Level::Warn, call, libc::ETIMEDOUT, &text);

@@ -28,8 +28,7 @@ const GRACE: Duration = Duration::from_millis(200);
 pub(super) enum Limit {
     /// So long after it came in.
     Total(Duration),
-    /// So long after the file system last got on with any upload; a commit takes as long as the
-    /// file is large.
+    /// So long after the upload of the file last got on; a commit takes as long as the file is large.
     Stalled(Duration),
 }
 
@@ -56,8 +55,8 @@ pub(super) type GaveUp = Box<dyn Fn(&Call, GivenUp) + Send>;
 
 /// What the watchdog knows of the rest.
 pub(super) struct Senses {
-    /// A number that changes whenever an upload gets on.
-    pub(super) progress: Box<dyn Fn() -> u64 + Send>,
+    /// A number that changes whenever what the request waits for gets on.
+    pub(super) progress: Box<dyn Fn(&Call) -> u64 + Send>,
     /// For the log.
     pub(super) gave_up: GaveUp,
 }
@@ -173,7 +172,6 @@ fn check(
     gave_up: impl Fn(u32, bool) -> bool,
 ) {
     let mut asked = HashMap::new();
-    let mut progress = None;
     watched.retain_mut(|one| {
         if !one.request.is_waiting() {
             return false;
@@ -182,9 +180,7 @@ fn check(
         let call = request.call();
         let age = now.saturating_duration_since(one.request.since());
         let committing = matches!(one.limit, Limit::Stalled(_));
-        let verdict = if one.overdue(now, age, || {
-            *progress.get_or_insert_with(|| (senses.progress)())
-        }) {
+        let verdict = if one.overdue(now, age, || (senses.progress)(call)) {
             GivenUp::Overdue(one.limit)
         } else if call.caller != 0
             && age >= GRACE
@@ -236,7 +232,7 @@ mod tests {
 
     fn deaf() -> Senses {
         Senses {
-            progress: Box::new(|| 0),
+            progress: Box::new(|_| 0),
             gave_up: Box::new(|_, _| ()),
         }
     }
@@ -272,7 +268,7 @@ mod tests {
         let moved = Arc::new(AtomicU64::new(7));
         let seen = Arc::clone(&moved);
         let senses = Senses {
-            progress: Box::new(move || seen.load(Ordering::Relaxed)),
+            progress: Box::new(move |_| seen.load(Ordering::Relaxed)),
             gave_up: Box::new(|_, _| ()),
         };
         let mut list = vec![watched(&claim, Limit::Stalled(10 * SECOND))];
@@ -321,7 +317,7 @@ mod tests {
     fn the_thread_answers_and_tells() {
         let (tell, told) = channel();
         let watchdog = Watchdog::start(Senses {
-            progress: Box::new(|| 0),
+            progress: Box::new(|_| 0),
             gave_up: Box::new(move |call, why| tell.send((call.operation, why)).unwrap()),
         })
         .unwrap();
