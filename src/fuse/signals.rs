@@ -1,5 +1,6 @@
 //! Signals as events that the session waits for, beside the end of something else.
 
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -50,7 +51,7 @@ pub fn signal_before(over: BorrowedFd<'_>) -> io::Result<Option<&'static str>> {
 /// What is told to who serves a mount, while it goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Told {
-    /// SIGHUP.
+    /// SIGHUP, while the terminal is still there, or where there never was one.
     HangUp,
     /// SIGUSR1.
     Dump,
@@ -63,7 +64,7 @@ pub enum Told {
 pub(super) enum Event {
     /// The thing waited for has ended.
     Ended,
-    /// SIGINT or SIGTERM, by its name.
+    /// SIGINT or SIGTERM, or the terminal has gone; by its name.
     End(&'static str),
     /// Somebody has asked for the end, without a signal.
     Asked,
@@ -76,6 +77,8 @@ pub(super) enum Event {
 /// Where the blocked signals arrive.
 pub(super) struct Signals {
     arrived: SignalFd,
+    /// Who works at the terminal that this was started from wants it to end with that.
+    ends_with_terminal: bool,
 }
 
 impl Signals {
@@ -88,6 +91,7 @@ impl Signals {
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         Ok(Self {
             arrived: SignalFd::with_flags(&handled(), flags)?,
+            ends_with_terminal: has_terminal() && !ignores_hang_ups(),
         })
     }
 
@@ -131,6 +135,9 @@ impl Signals {
                 .ok()
                 .and_then(|number| Signal::try_from(number).ok());
             match signal {
+                Some(Signal::SIGHUP) if self.ends_with_terminal && !has_terminal() => {
+                    return Ok(Event::End("SIGHUP"));
+                }
                 Some(Signal::SIGHUP) => return Ok(Event::Told(Told::HangUp)),
                 Some(Signal::SIGUSR1) => return Ok(Event::Told(Told::Dump)),
                 Some(signal) if ENDING.contains(&signal) => {
@@ -140,6 +147,21 @@ impl Signals {
             }
         }
     }
+}
+
+/// Whether this process has a controlling terminal: one that is closed is none (tty(4)).
+fn has_terminal() -> bool {
+    File::open("/dev/tty").is_ok()
+}
+
+/// Started by nohup(1). A signal that is blocked arrives all the same.
+fn ignores_hang_ups() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & 1 << (Signal::SIGHUP as i32 - 1) != 0)
 }
 
 #[cfg(test)]

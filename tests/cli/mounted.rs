@@ -10,10 +10,10 @@ use crate::ftp_server::{FtpServer, HELLO};
 use crate::poll;
 use crate::run::Ftpfs;
 
-const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
 /// The line of the mount in `/proc/self/mounts`.
-fn mount_line(mountpoint: &Path) -> Option<String> {
+pub(crate) fn mount_line(mountpoint: &Path) -> Option<String> {
     let table = fs::read_to_string("/proc/self/mounts").unwrap();
     let here = mountpoint.to_str().unwrap();
     table
@@ -23,10 +23,10 @@ fn mount_line(mountpoint: &Path) -> Option<String> {
 }
 
 /// Unmounts when dropped, so that a failed test leaves nothing behind.
-struct Unmount(std::path::PathBuf);
+pub(crate) struct Unmount(pub(crate) std::path::PathBuf);
 
 impl Unmount {
-    fn now(&self) -> bool {
+    pub(crate) fn now(&self) -> bool {
         let status = Command::new("fusermount3").arg("-u").arg(&self.0).status();
         status.is_ok_and(|status| status.success())
     }

@@ -1,6 +1,6 @@
 //! Asking for a password at a terminal: no echo, and Ctrl-C ends it with the terminal as it was.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -11,6 +11,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
 
 use crate::ftp_server::FtpServer;
+use crate::mounted::{LIMIT, Unmount, mount_line};
 use crate::poll;
 use crate::run::Ftpfs;
 
@@ -123,6 +124,39 @@ fn ctrl_c_ends_the_question() {
         terminal.shown()
     );
     assert!(terminal.echoes());
+}
+
+#[test]
+fn a_mount_in_the_foreground_ends_with_its_terminal() {
+    const FTPFS: &str = env!("CARGO_BIN_EXE_ftpfs");
+    for (command, ends) in [([FTPFS].as_slice(), true), (&["nohup", FTPFS], false)] {
+        let server = FtpServer::start("u", "p");
+        let mut ftpfs = Ftpfs::by(command);
+        let mountpoint = ftpfs.mountpoint().canonicalize().unwrap();
+        let unmount = Unmount(mountpoint.clone());
+        let log = ftpfs.home.path().join("log");
+        ftpfs.command.current_dir(ftpfs.home.path());
+        let option = format!("log_file={}", log.display());
+        let ftpfs = ftpfs
+            .args(["-f", "-v", "-o", &option])
+            .mount(format!("ftp://u:p@{}/", server.address()));
+        let mut terminal = Terminal::start(ftpfs);
+        poll::until(LIMIT, "the mount", || mount_line(&mountpoint).is_some());
+        drop(std::mem::replace(
+            &mut terminal.screen,
+            File::open("/dev/null").unwrap(),
+        ));
+        if ends {
+            assert_eq!(terminal.end(), Some(0));
+            assert_eq!(mount_line(&mountpoint), None);
+        } else {
+            poll::until(LIMIT, "the signal to be heard", || {
+                fs::read_to_string(&log).is_ok_and(|log| log.contains("SIGHUP"))
+            });
+            assert!(unmount.now(), "it is still there");
+            assert_eq!(terminal.end(), Some(0));
+        }
+    }
 }
 
 #[test]
