@@ -245,6 +245,8 @@ impl Download {
             false => MAX_FAILURES,
         };
         if !transient || self.failures > patience {
+            let (path, failures, position) = (&self.path, self.failures, self.position);
+            log::info!("RETR {path}: {error}; failure {failures}, giving up at byte {position}");
             return Err(error.into());
         }
         self.state = State::Interrupted(error);

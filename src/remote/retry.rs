@@ -58,6 +58,9 @@ impl Remote {
                     && deserves_another(&error, number, reused)
             };
             if !again {
+                if away || number > 1 {
+                    log::info!("{name}: {error}; attempt {number} failed, giving up");
+                }
                 return Err(error.into());
             }
             attempt.unsure |= away;

@@ -165,6 +165,8 @@ impl FileWriter {
                     }
                 }
                 Err(error) => {
+                    let path = self.state.lock().path.clone();
+                    log::info!("{path}: attempt {attempt} to store it failed ({error}); giving up");
                     self.state.lock().conflicted |= matches!(error, WriteError::Conflict);
                     let kept = self.keep_after(&error);
                     self.remove_temporary(&mut stream);
