@@ -85,7 +85,7 @@ pub struct FtpFs {
     inodes: Mutex<InodeTable>,
     /// Guards which files are open, and by which handles.
     files: Mutex<Files>,
-    /// Names that renames give to other files; taken alone.
+    /// Names that renames give to other files; before listings.
     moves: Moves,
     /// Closed files that the server does not have yet.
     pending: Arc<Pending>,

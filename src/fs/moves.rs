@@ -77,6 +77,15 @@ impl Moves {
         self.state.lock().has_ended_since(moment, path)
     }
 
+    /// Does `then` unless `path` has become another file since `moment`: whoever makes it one comes after that. In
+    /// `then` nothing may be asked of this.
+    pub(super) fn unless_ended(&self, moment: u64, path: &RemotePath, then: impl FnOnce()) {
+        let state = self.state.lock();
+        if !state.has_ended_since(moment, path) {
+            then();
+        }
+    }
+
     /// Whether `path`, or a directory above it, has become another file since `moment`, or is about to. Does not
     /// wait.
     pub(super) fn touched_since(&self, moment: u64, path: &RemotePath) -> bool {

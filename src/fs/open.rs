@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fuser::FopenFlags;
+use parking_lot::MutexGuard;
 
 use super::change::Asked;
-use super::open_file::{Handle, OpenFile, exact};
+use super::open_file::{Files, Handle, OpenFile, exact};
 use super::small::Present;
 use super::{FsError, FtpFs, Opened, Wait};
 use crate::cache::{Entries, Remembered};
@@ -110,11 +111,13 @@ impl FtpFs {
         if self.is_another_file(ino, version, overtaken) {
             // Who has the old content open keeps the old number, whose pages are of the old content. The
             // kernel answers this error by a look-up, which finds the new file, and opens that.
-            self.listed_as(&path, &found, version);
+            self.listed_as(&path, &found, version, began);
             self.inodes.lock().detach(ino);
             return Err(FsError::Errno(libc::ESTALE));
         }
-        let (file, keep) = self.opened_file(ino, &path, &found, version, overtaken);
+        let Some((file, keep)) = self.opened_file(ino, &path, &found, version, began) else {
+            return Ok(None);
+        };
         if let (Some(version), Some(content)) = (version, content) {
             file.offer(version, content);
         }
@@ -152,7 +155,15 @@ impl FtpFs {
         ino: u64,
         make: impl FnOnce(u64) -> Arc<OpenFile>,
     ) -> Arc<OpenFile> {
-        let mut files = self.files.lock();
+        self.file_in(self.files.lock(), ino, make)
+    }
+
+    fn file_in(
+        &self,
+        mut files: MutexGuard<'_, Files>,
+        ino: u64,
+        make: impl FnOnce(u64) -> Arc<OpenFile>,
+    ) -> Arc<OpenFile> {
         if let Some(file) = files.by_inode.get(&ino) {
             return Arc::clone(file);
         }
@@ -361,12 +372,15 @@ impl FtpFs {
         another
     }
 
-    /// The entry with the size and time that the server has just told; the cached listing learns it.
+    /// The entry with the size and time that the server has just told; the cached listing learns it, unless a commit
+    /// of ours has ended since it was asked (`began`). A size of before that would make the kernel cut what it has
+    /// of the file, and who reads it just then would find zeros.
     pub(super) fn listed_as(
         &self,
         path: &RemotePath,
         found: &Remembered,
         version: Option<FileVersion>,
+        began: u64,
     ) -> Entry {
         let mut entry = found.entry.clone();
         if let Some(version) = version {
@@ -381,23 +395,29 @@ impl FtpFs {
         if entry != found.entry
             && let Some(dir) = path.parent()
         {
-            self.listings.put(&dir, entry.clone(), None);
+            let put = || self.listings.put(&dir, entry.clone(), None);
+            self.moves.unless_ended(began, path, put);
         }
         entry
     }
 
-    /// The open file with this version as its present one, unless that was `overtaken` by a commit of ours, and
-    /// whether the kernel may keep its pages.
+    /// The open file with this version as its present one, unless that was overtaken by a commit of ours, and
+    /// whether the kernel may keep its pages. `None` if there is no such file but what the server had before.
     fn opened_file(
         &self,
         ino: u64,
         path: &RemotePath,
         found: &Remembered,
         version: Option<FileVersion>,
-        overtaken: impl Fn() -> bool,
-    ) -> (Arc<OpenFile>, bool) {
-        let entry = self.listed_as(path, found, version);
-        let file = self.file_of(ino, |ino| OpenFile::new(ino, entry.clone(), version));
+        began: u64,
+    ) -> Option<(Arc<OpenFile>, bool)> {
+        let overtaken = || self.moves.ended_since(began, path);
+        let entry = self.listed_as(path, found, version, began);
+        let files = self.files.lock();
+        if !files.by_inode.contains_key(&ino) && overtaken() {
+            return None;
+        }
+        let file = self.file_in(files, ino, |ino| OpenFile::new(ino, entry.clone(), version));
         let mut state = file.state.lock();
         let changed = match (state.version, version) {
             (Some(before), Some(now)) => !before.agrees_with(now),
@@ -418,7 +438,7 @@ impl FtpFs {
             }
         }
         drop(state);
-        (file, keep)
+        Some((file, keep))
     }
 
     pub(super) fn explain_write(&self, error: WriteError, path: &RemotePath) -> FsError {

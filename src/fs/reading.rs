@@ -49,10 +49,11 @@ impl FtpFs {
         stale: &Arc<FileReader>,
     ) -> Result<Arc<FileReader>, FsError> {
         let file = &handle.file;
+        let began = self.moves.now();
         let path = self.path(file.ino)?;
         let found = self.remembered(file.ino, &path, Wait::Yes)?;
         let version = self.current_version(&path, &found, Wait::Yes)?;
-        let entry = self.listed_as(&path, &found, version);
+        let entry = self.listed_as(&path, &found, version, began);
         let readers = self.files.lock().readers(file);
         let mut state = file.state.lock();
         let seen = readers.iter().any(|reader| reader.has_delivered());
