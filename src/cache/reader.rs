@@ -386,7 +386,8 @@ impl FileReader {
         let target = self.target(&state);
         // Half a window is left before the next job: one job for many reads.
         let front = offset + length as u64;
-        let half = state.fetched.saturating_sub(front) * 2 <= target - front.min(target);
+        let half =
+            state.fetched.saturating_sub(front).saturating_mul(2) <= target - front.min(target);
         if state.fetched < target && (half || state.segments.are_due(target - state.fetched)) {
             self.start_filling(&mut state);
         }

@@ -12,17 +12,17 @@ use crate::writeback::FileWriter;
 
 impl FtpFs {
     /// Renames; with `no_replace` an existing `new_name` is EEXIST. A file that is open and dirty is
-    /// committed first, and its failure is this one's. May wait.
+    /// committed first, and its failure is this one's. Where nobody has `wanted` it any more by then, it is not
+    /// done: the caller was told so. May wait.
     ///
     /// # Errors
     /// ENOENT, EEXIST, EISDIR, ENOTDIR, ENOTEMPTY, EACCES, EROFS, …
     pub fn rename(
         &self,
-        parent: u64,
-        name: &[u8],
-        new_parent: u64,
-        new_name: &[u8],
+        (parent, name): (u64, &[u8]),
+        (new_parent, new_name): (u64, &[u8]),
         no_replace: bool,
+        wanted: &dyn Fn() -> bool,
     ) -> Result<(), FsError> {
         self.may_change()?;
         let from = self.path(parent)?.join(name)?;
@@ -78,8 +78,8 @@ impl FtpFs {
             &from,
             &to,
             existing.is_some_and(|entry| entry.kind != EntryKind::Directory),
-            file.as_ref(),
-            target.as_ref(),
+            (file.as_ref(), target.as_ref()),
+            wanted,
         )?;
         self.nameless(target.as_ref());
         self.unsaved_follow(&from, &to);
@@ -113,11 +113,14 @@ impl FtpFs {
         from: &RemotePath,
         to: &RemotePath,
         replaces: bool,
-        file: Option<&Arc<OpenFile>>,
-        target: Option<&Arc<OpenFile>>,
+        (file, target): (Option<&Arc<OpenFile>>, Option<&Arc<OpenFile>>),
+        wanted: &dyn Fn() -> bool,
     ) -> Result<(), FsError> {
         let backup = replaces.then(|| self.temporary.beside(to));
         let rename = || {
+            if !wanted() {
+                return Err(FsError::Errno(libc::ETIMEDOUT));
+            }
             let renamed = self.writing.rename(from, to, backup.as_ref());
             renamed.map_err(|error| self.explain_rename(error, from, to))
         };

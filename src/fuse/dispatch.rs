@@ -12,9 +12,10 @@ use super::SessionConfig;
 use super::answer::{Answer, Done};
 use super::caller;
 use super::codepage::Codepage;
+use super::lately::Lately;
 use super::report::Report;
 use super::slot::{Call, Claim, Refuse};
-use super::watchdog::{Limit, Senses, Watchdog};
+use super::watchdog::{GivenUp, Limit, Senses, Watchdog};
 use crate::fs::{FsError, FtpFs, Wait};
 use crate::workers::Workers;
 
@@ -24,6 +25,7 @@ pub(super) struct Dispatch {
     workers: Arc<Workers>,
     watchdog: Watchdog,
     report: Arc<Report>,
+    lately: Arc<Lately>,
     mountpoint: Arc<Path>,
     codepage: Codepage,
     /// Bound of one metadata operation or READ.
@@ -47,9 +49,22 @@ impl Dispatch {
         let report = Arc::new(Report::new(Arc::clone(&fs)));
         let asked = Arc::clone(&fs);
         let told = Arc::clone(&report);
+        let lately = Arc::<Lately>::default();
+        let noted = Arc::clone(&lately);
         let watchdog = Watchdog::start(Senses {
             progress: Box::new(move |call| asked.progress_of(call.ino, &call.name)),
-            gave_up: Box::new(move |call, why| told.gave_up(call, why)),
+            give_up: Box::new(move |request, why| {
+                let call = request.call();
+                if let GivenUp::Overdue(_) = why {
+                    // Before the kernel can ask again.
+                    noted.failed(call, request.since(), why.errno());
+                }
+                if request.refuse(why.errno()) {
+                    told.gave_up(call, why);
+                } else {
+                    noted.forget(call);
+                }
+            }),
         })?;
         let limit = |limit| if config.hard { Duration::MAX } else { limit };
         Ok(Self {
@@ -57,6 +72,7 @@ impl Dispatch {
             workers,
             watchdog,
             report,
+            lately,
             mountpoint: mountpoint.into(),
             codepage: config.codepage,
             operation_timeout: limit(config.operation_timeout),
@@ -123,15 +139,19 @@ impl Dispatch {
         self.hand_over(Limit::Total(self.operation_timeout), call, reply, job);
     }
 
-    /// As [`Dispatch::work`], for what may have to upload a file first: it goes on as long as that gets on.
+    /// As [`Dispatch::work`], for what may have to upload a file first: it goes on as long as that gets on. The job
+    /// is told whether somebody still waits for it.
     pub(super) fn work_after_upload<A: Answer>(
         self: &Arc<Self>,
         call: Call,
         reply: A::Reply,
-        job: impl FnOnce(&Arc<FtpFs>, &Call) -> Result<A, FsError> + Send + 'static,
+        job: impl FnOnce(&Arc<FtpFs>, &Call, &dyn Fn() -> bool) -> Result<A, FsError> + Send + 'static,
     ) {
         self.count();
-        self.hand_over(Limit::Stalled(self.operation_timeout), call, reply, job);
+        let limit = Limit::Stalled(self.operation_timeout);
+        self.hand_over_claimed(limit, call, reply, move |fs, claim| {
+            job(fs, claim.call(), &|| claim.is_waiting())
+        });
     }
 
     fn hand_over<A: Answer>(
@@ -140,6 +160,16 @@ impl Dispatch {
         call: Call,
         reply: A::Reply,
         job: impl FnOnce(&Arc<FtpFs>, &Call) -> Result<A, FsError> + Send + 'static,
+    ) {
+        self.hand_over_claimed(limit, call, reply, |fs, claim| job(fs, claim.call()));
+    }
+
+    fn hand_over_claimed<A: Answer>(
+        self: &Arc<Self>,
+        limit: Limit,
+        call: Call,
+        reply: A::Reply,
+        job: impl FnOnce(&Arc<FtpFs>, &Claim<A::Reply>) -> Result<A, FsError> + Send + 'static,
     ) {
         if self.is_closing() {
             return reply.refuse(Errno::ENOTCONN);
@@ -154,13 +184,13 @@ impl Dispatch {
     fn run<A: Answer>(
         &self,
         claim: &Claim<A::Reply>,
-        job: impl FnOnce(&Arc<FtpFs>, &Call) -> Result<A, FsError>,
+        job: impl FnOnce(&Arc<FtpFs>, &Claim<A::Reply>) -> Result<A, FsError>,
     ) {
         // The caller was told that it failed: then it must not happen later.
         if !claim.is_waiting() {
             return;
         }
-        match job(&self.fs, claim.call()) {
+        match job(&self.fs, claim) {
             Ok(answer) => match claim.take() {
                 Some(reply) => answer.give(reply),
                 None => answer.take_back(&self.fs),
@@ -184,9 +214,12 @@ impl Dispatch {
         size: u32,
     ) {
         self.count();
+        if let Some(errno) = self.lately.answer(&call) {
+            return reply.error(errno);
+        }
         let claim = Claim::new(call, reply);
         let pending = claim.pending();
-        let report = Arc::clone(&self.report);
+        let (report, lately) = (Arc::clone(&self.report), Arc::clone(&self.lately));
         let done = Box::new(move |read: Result<&[u8], FsError>| match read {
             Ok(bytes) => {
                 if let Some(reply) = claim.take() {
@@ -195,6 +228,7 @@ impl Dispatch {
             }
             Err(error) => {
                 let errno = report.failed(claim.call(), &error);
+                lately.failed(claim.call(), claim.pending().since(), errno);
                 if let Some(reply) = claim.take() {
                     reply.refuse(errno);
                 }

@@ -14,6 +14,7 @@ mod error;
 mod forget;
 mod found;
 mod handed;
+mod lately;
 mod naming;
 mod options;
 mod report;

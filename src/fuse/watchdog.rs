@@ -42,7 +42,8 @@ pub(super) enum GivenUp {
 }
 
 impl GivenUp {
-    fn errno(self) -> Errno {
+    /// What the caller is told.
+    pub(super) fn errno(self) -> Errno {
         match self {
             Self::Overdue(_) => Errno::ETIMEDOUT,
             Self::Interrupted => Errno::EINTR,
@@ -50,15 +51,14 @@ impl GivenUp {
     }
 }
 
-/// Told of each request given up, after it was answered.
-pub(super) type GaveUp = Box<dyn Fn(&Call, GivenUp) + Send>;
+/// Refuses a request.
+pub(super) type GiveUp = Box<dyn Fn(&dyn Pending, GivenUp) + Send>;
 
 /// What the watchdog knows of the rest.
 pub(super) struct Senses {
     /// A number that changes whenever what the request waits for gets on.
     pub(super) progress: Box<dyn Fn(&Call) -> u64 + Send>,
-    /// For the log.
-    pub(super) gave_up: GaveUp,
+    pub(super) give_up: GiveUp,
 }
 
 /// The thread that watches, and its list.
@@ -192,9 +192,7 @@ fn check(
         } else {
             return true;
         };
-        if request.refuse(verdict.errno()) {
-            (senses.gave_up)(call, verdict);
-        }
+        (senses.give_up)(&*request, verdict);
         false
     });
 }
@@ -230,10 +228,14 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    fn refuse(request: &dyn Pending, why: GivenUp) {
+        request.refuse(why.errno());
+    }
+
     fn deaf() -> Senses {
         Senses {
             progress: Box::new(|_| 0),
-            gave_up: Box::new(|_, _| ()),
+            give_up: Box::new(refuse),
         }
     }
 
@@ -269,7 +271,7 @@ mod tests {
         let seen = Arc::clone(&moved);
         let senses = Senses {
             progress: Box::new(move |_| seen.load(Ordering::Relaxed)),
-            gave_up: Box::new(|_, _| ()),
+            give_up: Box::new(refuse),
         };
         let mut list = vec![watched(&claim, Limit::Stalled(10 * SECOND))];
         let start = list[0].request.since();
@@ -318,7 +320,10 @@ mod tests {
         let (tell, told) = channel();
         let watchdog = Watchdog::start(Senses {
             progress: Box::new(|_| 0),
-            gave_up: Box::new(move |call, why| tell.send((call.operation, why)).unwrap()),
+            give_up: Box::new(move |request, why| {
+                refuse(request, why);
+                tell.send((request.call().operation, why)).unwrap();
+            }),
         })
         .unwrap();
         for _ in 0..2 {

@@ -200,7 +200,9 @@ impl Caller {
         no_replace: bool,
     ) -> Outcome<()> {
         let (name, new_name) = (from.1.as_bytes(), to.1.as_bytes());
-        let renamed = self.fs.rename(from.0, name, to.0, new_name, no_replace);
+        let renamed = self
+            .fs
+            .rename((from.0, name), (to.0, new_name), no_replace, &|| true);
         renamed.map_err(|e| e.errno())
     }
 
