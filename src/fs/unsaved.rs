@@ -107,9 +107,15 @@ impl FtpFs {
     /// The last try. May wait.
     pub(super) fn store_unsaved(&self, unsaved: &Unsaved) -> Result<(), FsError> {
         let now = Left::ask(&self.remote, &unsaved.path);
-        if !unsaved.left.is_still(now) {
+        let begun = match now {
+            // The server could not be asked: what it has may be the beginning of this one.
+            Left::File(now) if unsaved.left == Left::Unknown => unsaved.writer.has_begun(now)?,
+            _ => false,
+        };
+        if !begun && !unsaved.left.is_still(now) {
             return Err(WriteError::Conflict.into());
         }
+        unsaved.writer.guard(now);
         unsaved.writer.commit()?;
         Ok(())
     }

@@ -28,7 +28,7 @@ pub(super) fn open(config: &MountConfig) -> Result<Arc<Journal>, Failure> {
 /// What earlier mounts could not store, in one line.
 pub(super) fn earlier(journal: &Journal) -> Option<String> {
     let kept = journal.earlier();
-    let since = date(kept.last()?);
+    let since = date(kept.iter().min_by_key(|kept| kept.when())?);
     let command = journal.command();
     Some(match kept.len() {
         1 => format!(

@@ -19,9 +19,18 @@ impl Upload {
         }
     }
 
-    /// Bytes in the middle of a file: it had the size before that it is to have.
+    /// The content that the file had before is to be overwritten; it has so many bytes.
+    pub fn replaces(&mut self, size: Option<u64>) {
+        self.before = size;
+    }
+
+    /// The file had the size before that it is to have.
     fn leaves_the_size(&self) -> bool {
-        matches!(self.mode, UploadMode::Patch { size, .. } if self.expected_size() == size)
+        let before = match self.mode {
+            UploadMode::Patch { size, .. } => Some(size),
+            _ => self.before,
+        };
+        before == Some(self.expected_size())
     }
 
     pub(super) fn compare(&self, found: FileVersion) -> Result<FileVersion, RemoteError> {

@@ -82,6 +82,8 @@ pub struct Upload {
     /// `None` once it is over.
     transfer: Option<Transfer<Lease>>,
     pub(super) sent: u64,
+    /// Bytes of the old content, where it is replaced in place.
+    pub(super) before: Option<u64>,
 }
 
 impl Upload {
@@ -203,6 +205,7 @@ impl Upload {
             slot,
             transfer: Some(transfer),
             sent: 0,
+            before: None,
         })
     }
 
@@ -227,6 +230,7 @@ impl Upload {
             slot,
             transfer: Some(transfer),
             sent: content.len() as u64,
+            before: None,
         })
     }
 

@@ -24,6 +24,7 @@ impl FileWriter {
             }
             Err(error) => return Err(error),
         };
+        self.may_be_appended();
         let sent = self.send_range(&mut upload, base.size..snapshot.size);
         let outcome = sent.and_then(|()| Ok(upload.finish()?));
         match outcome {
@@ -43,7 +44,8 @@ impl FileWriter {
     ) -> Result<Arrived, WriteError> {
         // Nobody said what became of the bytes that are out: they may be appended at any time, and with those of
         // another APPE they would be there twice. A rename over the file takes it out of their way.
-        let refused = matches!(&error, WriteError::Remote(error) if !error.kind().is_transient());
+        let refused = matches!(&error, WriteError::Remote(error)
+            if error.refused_verb().is_some() && !error.kind().is_transient());
         self.state.lock().append_unsure = !refused;
         if matches!(error, WriteError::Doomed) {
             return Err(error);

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::Mutex;
 
 use super::send::{PIECE, refuses_the_name};
-use super::writer::{Committed, FileWriter, State, Stream};
+use super::state::State;
+use super::writer::{Committed, FileWriter, Stream};
 use super::{ByteRanges, UploadPolicy, WriteError};
 use crate::ftp::RemotePath;
 use crate::remote::{ErrorKind, FileVersion, Upload, UploadMode, Wanted};
@@ -316,9 +317,11 @@ impl FileWriter {
     ) -> Result<(Arrived, bool), WriteError> {
         self.need_upload(stream, Some(snapshot.size))?;
         self.send_while(stream, |state| state.sent < snapshot.size && !state.spoiled)?;
+        // A piece that was taken and never sent is missing there: its sender has ended by a panic.
+        let sent = stream.upload.as_ref().map(|sending| sending.upload.sent());
         let spoiled = {
             let state = self.state.lock();
-            state.spoiled || state.sent != snapshot.size
+            state.spoiled || state.sent != snapshot.size || sent != Some(snapshot.size)
         };
         if spoiled {
             // Another handle wrote in front of what was sent: once more, all at once.
@@ -370,7 +373,7 @@ impl FileWriter {
         let Some(temporary) = stream.temporary.clone() else {
             return Err(WriteError::Conflict);
         };
-        if partial {
+        if partial || self.state.lock().guarded {
             self.check_base(&snapshot.path, snapshot.base)?;
         }
         if snapshot.base.is_none() {
@@ -379,11 +382,14 @@ impl FileWriter {
         let backup = snapshot
             .base
             .map(|_| self.context.temporary.beside(&snapshot.path));
-        self.context
-            .rename(&temporary, &snapshot.path, backup.as_ref())?;
+        let renamed = self
+            .context
+            .rename(&temporary, &snapshot.path, backup.as_ref());
+        // From here on what is there may be our own, also where nobody has said so.
+        self.state.lock().seen_free = None;
+        renamed?;
         self.context.journal.ends(&temporary);
         stream.temporary = None;
-        self.state.lock().seen_free = None;
         Ok(())
     }
 
@@ -396,8 +402,11 @@ impl FileWriter {
         base: FileVersion,
     ) -> Result<Upload, WriteError> {
         let remote = &self.context.remote;
-        let seen = self.state.lock().seen_there;
-        let upload = if seen.is_none_or(|seen| seen.elapsed() > SEEN_FOR) {
+        let (seen, patched) = {
+            let state = self.state.lock();
+            (state.seen_there, state.patched.is_some())
+        };
+        let upload = if patched || seen.is_none_or(|seen| seen.elapsed() > SEEN_FOR) {
             self.check_base(path, Some(base))?;
             Upload::open(remote, path, mode)?
         } else {
@@ -410,7 +419,7 @@ impl FileWriter {
                 _ => error.into(),
             })?
         };
-        self.state.lock().progress = upload.progress();
+        *self.progress.lock() = upload.progress();
         Ok(upload)
     }
 
@@ -421,7 +430,11 @@ impl FileWriter {
         base: Option<FileVersion>,
     ) -> Result<(), WriteError> {
         let Some(base) = base else { return Ok(()) };
+        let patched = self.state.lock().patched;
         match self.context.remote.version(path) {
+            Ok(now) if patched.is_some_and(|patched| !patched.may_be(now)) => {
+                Err(WriteError::Conflict)
+            }
             Ok(now) if now.agrees_with(base) => Ok(()),
             Ok(_) => Err(WriteError::Conflict),
             Err(error) => match error.kind() {

@@ -4,11 +4,12 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
-use super::sidecar::Sidecar;
+use super::sidecar::{Replaces, Sidecar};
 use super::staging::StagingFile;
-use super::writer::{FileWriter, State};
+use super::state::State;
+use super::writer::FileWriter;
 use super::{ByteRanges, Left, WriteContext, WriteError};
 use crate::ftp::RemotePath;
 
@@ -49,7 +50,9 @@ impl FileWriter {
             return Left::Unknown;
         }
         let left = Left::ask(&self.context.remote, &path);
-        self.context.journal.learn_left(&path, left);
+        let mine = self.journaling.lock().clone();
+        let journal = &self.context.journal;
+        journal.learn_left(&path, mine.as_deref(), left);
         left
     }
 
@@ -60,7 +63,7 @@ impl FileWriter {
             state.is_dirty().then(|| state.path.clone())
         };
         if let Some(path) = path {
-            self.context.journal.learn_left(&path, Left::Unknown);
+            self.context.journal.forget_left(&path);
         }
     }
 
@@ -69,9 +72,13 @@ impl FileWriter {
     /// not wait for the network.
     pub fn keep_until_stored(&self) -> bool {
         {
+            let mine = self.journaling.lock();
             let state = self.state.lock();
             let content = state.committing || state.is_content_dirty();
-            if !content || !state.supersedes_kept && self.context.journal.keeps(&state.path) {
+            let journal = &self.context.journal;
+            let replaces =
+                state.supersedes_kept || !journal.keeps_another(&state.path, mine.as_deref());
+            if !content || !replaces {
                 return false;
             }
         }
@@ -86,27 +93,32 @@ impl FileWriter {
 
     /// Mode or time of a file that is kept until it is stored have changed.
     pub fn keep_attributes(&self) {
-        let kept = {
-            let state = self.state.lock();
-            state.supersedes_kept && self.context.journal.keeps(&state.path)
-        };
-        if kept && self.is_dirty() {
+        if self.is_kept() && self.is_dirty() {
             drop(self.save(NOT_YET));
         }
     }
 
+    /// Whether the journal has a copy of its own.
+    fn is_kept(&self) -> bool {
+        let mine = self.journaling.lock();
+        let path = self.state.lock().path.clone();
+        let journal = &self.context.journal;
+        mine.as_ref().is_some_and(|note| journal.has(&path, note))
+    }
+
     /// What was kept of it is on the server, unless more was written since. Bytes behind or inside what the server
-    /// has are no newer content than what is kept.
+    /// has are no newer content than what is kept of others.
     pub(super) fn forget_kept(&self) {
-        let _journaling = self.journaling.lock();
-        let superseded = {
+        let mut mine = self.journaling.lock();
+        let (path, begun_empty) = {
             let state = self.state.lock();
-            let superseded = state.supersedes_kept && !state.is_content_dirty();
-            superseded.then(|| state.path.clone())
+            if state.is_content_dirty() {
+                return;
+            }
+            (state.path.clone(), state.supersedes_kept)
         };
-        if let Some(path) = superseded {
-            self.context.journal.forget(&path);
-        }
+        let journal = &self.context.journal;
+        journal.stored(&path, mine.take().as_deref(), begun_empty);
     }
 
     fn keep(&self, reason: &str) -> bool {
@@ -134,24 +146,74 @@ impl FileWriter {
         reason = "the journal's answer, beside the path"
     )]
     fn save(&self, reason: &str) -> Option<(RemotePath, io::Result<Option<(PathBuf, bool)>>)> {
-        let _journaling = self.journaling.lock();
-        let (sidecar, content) = {
+        self.save_as(reason, |_| ())
+    }
+
+    /// What is about to happen to the file on the server is known to whoever finds the note after us, if there is
+    /// one. Does not wait for the network.
+    fn note_before(&self, change: impl FnOnce(&mut Sidecar)) {
+        if !self.is_kept() {
+            return;
+        }
+        if let Some((path, Err(error))) = self.save_as(NOT_YET, change) {
+            log::warn!("{path}: what is kept of it could not be brought up to date: {error}");
+        }
+    }
+
+    /// Bytes go out behind the end of the file: until somebody says how that ended, no others may.
+    pub(super) fn may_be_appended(&self) {
+        self.state.lock().append_unsure = true;
+        self.note_before(|_| ());
+    }
+
+    /// The old content is about to be cut: where the new one was kept as a change of it, it is kept whole.
+    pub(super) fn outlives_the_old_content(&self) {
+        let is_part = {
+            let state = self.state.lock();
+            state.base_valid > 0 && state.missing(0..state.size).is_empty()
+        };
+        if is_part {
+            self.note_before(|sidecar| sidecar.base_valid = 0);
+        }
+    }
+
+    /// What the server has is not replaced unless it still is what it had when it was asked a moment ago.
+    pub fn guard(&self, now: Left) {
+        let mut state = self.state.lock();
+        state.guarded = true;
+        match now {
+            Left::File(now) if state.base_valid == 0 => state.base = Some(now),
+            Left::Nothing if state.base_valid == 0 => {
+                (state.base, state.seen_free) = (None, Some(Instant::now()));
+            }
+            _ => {}
+        }
+    }
+
+    #[expect(
+        clippy::type_complexity,
+        reason = "the journal's answer, beside the path"
+    )]
+    fn save_as(
+        &self,
+        reason: &str,
+        change: impl FnOnce(&mut Sidecar),
+    ) -> Option<(RemotePath, io::Result<Option<(PathBuf, bool)>>)> {
+        let mut mine = self.journaling.lock();
+        let (mut sidecar, content) = {
             let state = self.state.lock();
             if state.discarded || self.is_doomed() {
                 return None;
             }
             (state.sidecar(reason), state.staging.content())
         };
+        change(&mut sidecar);
         let path = sidecar.path.clone();
         let journal = &self.context.journal;
-        let kept = journal.keep(sidecar, &content, self.context.area.directory());
-        let mut state = self.state.lock();
-        state.supersedes_kept |= matches!(kept, Ok(Some(_)));
-        let deleted = state.discarded;
-        drop(state);
-        if deleted {
-            // Meanwhile.
-            journal.forget(&path);
+        let kept = journal.keep(&mut mine, sidecar, &content, self.context.area.directory());
+        if self.state.lock().discarded {
+            // Meanwhile. What others keep under its name is theirs.
+            journal.stored(&path, mine.take().as_deref(), false);
             return None;
         }
         Some((path, kept))
@@ -178,6 +240,8 @@ impl FileWriter {
             state.base_valid = sidecar.base_valid.min(size);
             state.resized = sidecar.resized || size < sidecar.size;
             state.is_link = sidecar.is_link;
+            state.append_unsure = sidecar.append_unsure;
+            state.patched = sidecar.patched;
             state.set_modified = sidecar.set_modified;
             state.touched = true;
             state.supersedes_kept = true;
@@ -208,12 +272,18 @@ impl State {
             staged,
             resized: self.resized,
             is_link: self.is_link,
+            append_unsure: self.append_unsure,
+            patched: self.patched,
             base: self.base,
             base_valid: self.base_valid,
             mode: self.mode,
             set_modified: self.set_modified,
             when: SystemTime::now(),
             left: Left::Unknown,
+            replaces: match self.supersedes_kept {
+                true => Replaces::Everything,
+                false => Replaces::Nothing,
+            },
             reason: reason.to_owned(),
             data: None,
         }

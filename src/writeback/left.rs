@@ -26,6 +26,15 @@ impl Left {
                 Err(error) if error.kind() == ErrorKind::NotFound => Self::Nothing,
                 _ => Self::Unknown,
             },
+            // No SIZE: the listing is all there is.
+            Err(error) if error.kind() == ErrorKind::Unsupported => match remote.entry(path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => Self::Nothing,
+                Ok(entry) => entry.size.map_or(Self::Unknown, |size| {
+                    let modified = None;
+                    Self::File(FileVersion { size, modified })
+                }),
+                Err(_) => Self::Unknown,
+            },
             Err(_) => Self::Unknown,
         }
     }

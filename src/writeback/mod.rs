@@ -2,6 +2,7 @@
 
 mod ranges;
 mod staging;
+mod state;
 mod writer;
 mod error;
 mod commit;
@@ -13,6 +14,8 @@ mod left;
 mod sidecar;
 mod in_use;
 mod place;
+mod notes;
+mod copies;
 mod journal;
 mod keep;
 mod recover;
@@ -25,7 +28,8 @@ pub use error::WriteError;
 pub use in_use::NameUse;
 pub use journal::Journal;
 pub use left::Left;
-pub use place::{JournalConfig, JournalError, Kept, all_kept};
+pub use notes::all_kept;
+pub use place::{JournalConfig, JournalError, Kept};
 pub use ranges::ByteRanges;
 pub use recover::RecoverError;
 pub use staging::{StagedBytes, StagingArea};

@@ -1,8 +1,11 @@
 //! Which way a commit goes, and the way of a few ranges into a large file.
 
+use std::time::{Duration, SystemTime};
+
 use super::commit::{Arrived, Snapshot, Way};
 use super::send::refuses_the_name;
-use super::writer::{FileWriter, State, Stream};
+use super::state::State;
+use super::writer::{FileWriter, Stream};
 use super::{NameUse, WriteError};
 use crate::ftp::RemotePath;
 use crate::remote::{FileVersion, RemoteError, Upload, UploadMode};
@@ -10,6 +13,38 @@ use crate::remote::{FileVersion, RemoteError, Upload, UploadMode};
 /// What a range costs beside its bytes: three round trips and a slow start, as bytes that a
 /// whole upload would have sent in that time.
 const RANGE_COST: u64 = 256 << 10;
+
+/// How far the server's clock may be from ours.
+const SKEW: Duration = Duration::from_secs(120);
+
+/// Ranges were patched and did not all arrive. What the server has then is ours in places, and of a time that nobody
+/// was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Patched {
+    /// The time of the file before that.
+    pub(super) before: Option<SystemTime>,
+    /// When the first byte may have arrived.
+    pub(super) since: SystemTime,
+    /// When the last one had been sent.
+    pub(super) until: SystemTime,
+}
+
+impl Patched {
+    /// Whether that is what the server still has, as far as its time tells.
+    pub(super) fn may_be(self, now: FileVersion) -> bool {
+        let Some(time) = now.modified else {
+            return true;
+        };
+        let as_before = FileVersion {
+            modified: self.before,
+            ..now
+        };
+        let late = |time: SystemTime| time.checked_add(SKEW);
+        self.before.is_some() && as_before.agrees_with(now)
+            || late(time).is_none_or(|time| time >= self.since)
+                && late(self.until).is_none_or(|until| time <= until)
+    }
+}
 
 impl State {
     /// The cheapest way that loses nothing.
@@ -106,6 +141,7 @@ impl FileWriter {
         let remote = &self.context.remote;
         let mut version = base;
         let mut untouched = true;
+        let began = SystemTime::now();
         for range in snapshot.dirty.iter() {
             let mode = UploadMode::Patch {
                 offset: range.start,
@@ -116,13 +152,16 @@ impl FileWriter {
             } else {
                 Upload::open(remote, &snapshot.path, mode).map_err(WriteError::from)
             };
+            if let Ok(upload) = &opened {
+                *self.progress.lock() = upload.progress();
+            }
             let outcome = opened.and_then(|mut upload| {
                 self.send_range(&mut upload, range)?;
                 Ok(upload.finish()?)
             });
             match outcome {
                 Ok(patched) => version = patched,
-                Err(error) => return Err(self.after_failed_patch(snapshot, error)),
+                Err(error) => return Err(self.after_failed_patch(snapshot, began, error)),
             }
         }
         Ok(Arrived::in_place(version))
@@ -130,7 +169,24 @@ impl FileWriter {
 
     /// The file is old in places and new in others, by our own hand: its time tells nothing any more.
     /// All that is new is staged and dirty, so the next commit makes it whole again.
-    fn after_failed_patch(&self, snapshot: &Snapshot, error: WriteError) -> WriteError {
+    fn after_failed_patch(
+        &self,
+        snapshot: &Snapshot,
+        began: SystemTime,
+        error: WriteError,
+    ) -> WriteError {
+        {
+            let mut state = self.state.lock();
+            let earlier = state.patched;
+            state.patched = Some(Patched {
+                before: match earlier {
+                    Some(earlier) => earlier.before,
+                    None => snapshot.base.and_then(|base| base.modified),
+                },
+                since: earlier.map_or(began, |earlier| earlier.since),
+                until: SystemTime::now(),
+            });
+        }
         let before = snapshot.base_valid;
         match self.context.remote.version(&snapshot.path) {
             Ok(now) if (before..=snapshot.size).contains(&now.size) => {
@@ -167,7 +223,6 @@ pub(super) mod tests {
     use super::*;
     use crate::writeback::ByteRanges;
     use crate::writeback::staging::{StagingArea, StagingFile};
-    use std::time::SystemTime;
 
     const M: u64 = 1 << 20;
 
@@ -199,7 +254,8 @@ pub(super) mod tests {
             discarded: false,
             sent: 0,
             append_unsure: false,
-            progress: std::sync::Weak::new(),
+            patched: None,
+            guarded: false,
             spoiled: false,
             chasing: false,
             chased_in_vain: false,

@@ -13,6 +13,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::in_use::{self, NameUse, remove};
+use super::notes::kept_in;
 use super::sidecar::Sidecar;
 use crate::ftp::RemotePath;
 
@@ -21,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// The ending of the files that say what is kept.
-const KEPT: &str = "kept";
+pub(super) const KEPT: &str = "kept";
 
 /// Where the journal is, and which place this mount shows.
 #[derive(Debug, Clone)]
@@ -94,7 +95,7 @@ pub(super) struct Place {
 /// What earlier processes left.
 #[derive(Debug, Default)]
 pub(super) struct Earlier {
-    /// The newest first.
+    /// In the order in which it is to be stored.
     pub(super) kept: Vec<Kept>,
     /// Temporary names that may be on the server, and the files that say so. Only told to who was alone.
     pub(super) names: Vec<(RemotePath, NameUse)>,
@@ -165,7 +166,7 @@ impl Place {
                     }
                     Err(error) => log::warn!("{}: {error}", path.display()),
                 },
-                Some("data") if !path.with_extension(KEPT).exists() => remove(&path),
+                Some("data") if is_gone(&path.with_extension(KEPT)) => remove(&path),
                 Some("new") => remove(&path),
                 _ => {}
             }
@@ -173,14 +174,9 @@ impl Place {
         earlier
     }
 
-    /// Writes what is to be known of a kept file, so that after a crash it is either all there or not at all.
+    /// See [`write_note`].
     pub(super) fn write_note(&self, note: &Path, sidecar: &Sidecar) -> io::Result<()> {
-        let new = note.with_extension("new");
-        let mut file = private_file(&new, true)?;
-        file.write_all(sidecar.encode().as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&new, note)?;
-        self.sync()
+        write_note(note, sidecar)
     }
 
     pub(super) fn note(&self, stem: &str) -> PathBuf {
@@ -208,71 +204,18 @@ impl Place {
     }
 }
 
-/// Everything that is kept below `directory`, the folder of all places: URL and file.
-pub fn all_kept(directory: &Path) -> Vec<(String, Kept)> {
-    let mut places = files_of(directory);
-    places.sort();
-    let mut all = Vec::new();
-    for place in places.iter().filter(|path| path.is_dir()) {
-        let url = fs::read_to_string(place.join("place")).unwrap_or_default();
-        let kept = kept_in(place, false).into_iter();
-        all.extend(kept.map(|kept| (url.trim_end().to_owned(), kept)));
-    }
-    all
+/// Writes what is to be known of a kept file, so that after a crash it is either all there or not at all.
+pub(super) fn write_note(note: &Path, sidecar: &Sidecar) -> io::Result<()> {
+    let new = note.with_extension("new");
+    let mut file = private_file(&new, true)?;
+    file.write_all(sidecar.encode().as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&new, note)?;
+    note.parent()
+        .map_or(Ok(()), |directory| File::open(directory)?.sync_all())
 }
 
-/// The newest first. Of two notes of one file by one process, the older was about to be removed.
-fn kept_in(directory: &Path, clear: bool) -> Vec<Kept> {
-    let mut kept = Vec::new();
-    for note in files_of(directory) {
-        if note.extension().and_then(|e| e.to_str()) != Some(KEPT) {
-            continue;
-        }
-        let read = fs::read(&note).map(|text| {
-            let text = String::from_utf8(text).ok()?;
-            Sidecar::decode(&text)
-        });
-        match read {
-            Ok(Some(sidecar)) => {
-                let found = Kept { sidecar, note };
-                // Somebody who removed the bytes does not want them.
-                if found.copy().exists() {
-                    kept.push(found);
-                } else if clear {
-                    found.remove();
-                }
-            }
-            Ok(None) => log::warn!("{} cannot be understood", note.display()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => log::warn!("{}: {error}", note.display()),
-        }
-    }
-    kept.sort_by_key(|kept| std::cmp::Reverse((kept.sidecar.when, number_of(&kept.note))));
-    let mut seen = Vec::new();
-    kept.retain(|kept| {
-        let this = (process_of(&kept.note), kept.sidecar.path.clone());
-        let first = !seen.contains(&this);
-        seen.push(this);
-        if !first && clear {
-            kept.remove();
-        }
-        first
-    });
-    kept
-}
-
-/// Of `<process>-<number>.kept`.
-fn process_of(note: &Path) -> Option<String> {
-    let stem = note.file_stem()?.to_str()?;
-    stem.rsplit_once('-').map(|(process, _)| process.to_owned())
-}
-
-fn number_of(note: &Path) -> Option<u64> {
-    let stem = note.file_stem()?.to_str()?;
-    stem.rsplit_once('-')?.1.parse().ok()
-}
-
-fn files_of(directory: &Path) -> Vec<PathBuf> {
+pub(super) fn files_of(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).collect()
 }
@@ -287,6 +230,11 @@ fn try_lock(file: &File, exclusive: bool) -> io::Result<bool> {
         Err(Errno::WOULDBLOCK) => Ok(false),
         Err(error) => Err(error.into()),
     }
+}
+
+/// What cannot be seen may well be there.
+fn is_gone(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 fn is_at(file: &File, path: &Path) -> bool {

@@ -5,9 +5,12 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+use super::commit::Way;
+use super::place::write_note;
 use super::sidecar::Sidecar;
 use super::writer::FileWriter;
 use super::{Kept, Left, WriteContext, WriteError};
+use crate::ftp::RemotePath;
 use crate::remote::{Download, FileVersion};
 
 /// Bytes that are compared at a time.
@@ -47,11 +50,18 @@ impl Kept {
             now => now,
         };
         let is_part = sidecar.base_valid > 0;
+        let still = sidecar.left.is_still(now);
+        if let (Left::File(now), Some(patched)) = (now, sidecar.patched)
+            && !still
+            && !patched.may_be(now)
+        {
+            return Err(RecoverError::Conflict);
+        }
         let arrived = match now {
             // The commit compares it with what was edited.
-            _ if is_part && sidecar.left.is_still(now) => false,
+            _ if is_part && still => false,
             Left::File(now) if is_part => self.has_arrived_in_part(context, &file, now)?,
-            _ if sidecar.left.is_still(now) => false,
+            _ if still => false,
             Left::File(now) if sidecar.left == Left::Unknown => {
                 let untouched = sidecar.base.is_some_and(|base| base.agrees_with(now));
                 let begun = !untouched && self.is_begun(context, &file, now)?;
@@ -68,13 +78,33 @@ impl Kept {
         {
             sidecar.base = Some(now);
         }
+        if let (Left::File(now), Some(base), Some(_)) = (now, &mut sidecar.base, sidecar.patched)
+            && still
+        {
+            // By its time it is the one that our patch has left, whatever the clocks say.
+            (base.modified, sidecar.patched) = (now.modified, None);
+        }
         let is_new = !is_part && now == Left::Nothing;
         if is_new {
             sidecar.base = None;
         }
         let writer = FileWriter::resumed(Arc::clone(context), &sidecar, file)?;
         writer.state.lock().mode_pending = is_new && sidecar.mode.is_some();
+        writer.guard(now);
+        if is_part && writer.state.lock().way() == Way::Whole {
+            self.make_whole(&writer, sidecar)?;
+        }
         writer.commit()?;
+        Ok(())
+    }
+
+    /// The server may lose the old content while the whole new one goes in its place: it is kept first.
+    fn make_whole(&self, writer: &FileWriter, mut sidecar: Sidecar) -> Result<(), RecoverError> {
+        writer.fetch(0..sidecar.base_valid)?;
+        File::open(self.copy())?.sync_all()?;
+        sidecar.staged.insert(0..sidecar.base_valid);
+        sidecar.base_valid = 0;
+        write_note(&self.note, &sidecar)?;
         Ok(())
     }
 
@@ -98,7 +128,7 @@ impl Kept {
         if self.sidecar.left != Left::Unknown || !grown || !only_appended {
             return Ok(false);
         }
-        self.has(context, file, base.size..now.size, now)
+        Ok(self.has(context, file, base.size..now.size, now)?)
     }
 
     /// What the server has is the beginning of this: an upload that was cut.
@@ -118,22 +148,54 @@ impl Kept {
         file: &File,
         range: Range<u64>,
         now: FileVersion,
-    ) -> Result<bool, RecoverError> {
-        let path = &self.sidecar.path;
-        let mut download = Download::open(&context.remote, path, range.start, Some(now))?;
-        let (mut theirs, mut ours) = (vec![0; PIECE], vec![0; PIECE]);
-        let mut at = range.start;
-        let mut same = true;
-        while same && at < range.end {
-            let count = download.read(&mut theirs)?;
-            if count == 0 {
-                break;
-            }
-            same = file.read_exact_at(&mut ours[..count], at).is_ok()
-                && theirs[..count] == ours[..count];
-            at += count as u64;
-        }
-        download.abandon();
-        Ok(same && at == range.end)
+    ) -> Result<bool, WriteError> {
+        let ours = |at, bytes: &mut [u8]| file.read_exact_at(bytes, at).is_ok();
+        is_same(context, &self.sidecar.path, range, now, ours)
     }
+}
+
+impl FileWriter {
+    /// What the server has is the beginning of this: an upload that was cut. May wait.
+    ///
+    /// # Errors
+    /// The server or the way to it.
+    pub fn has_begun(&self, now: FileVersion) -> Result<bool, WriteError> {
+        let (path, is_whole) = {
+            let state = self.state.lock();
+            let is_whole = state.base_valid == 0 && now.size <= state.size;
+            (state.path.clone(), is_whole)
+        };
+        let ours = |at, bytes: &mut [u8]| {
+            let view = self.state.lock().staging.view(at, bytes.len());
+            view.read().is_ok_and(|staged| {
+                bytes.copy_from_slice(&staged);
+                true
+            })
+        };
+        Ok(is_whole && is_same(&self.context, &path, 0..now.size, now, ours)?)
+    }
+}
+
+/// Whether the server's bytes in `range` are those that `ours` puts in their place.
+fn is_same(
+    context: &Arc<WriteContext>,
+    path: &RemotePath,
+    range: Range<u64>,
+    now: FileVersion,
+    ours: impl Fn(u64, &mut [u8]) -> bool,
+) -> Result<bool, WriteError> {
+    let mut download = Download::open(&context.remote, path, range.start, Some(now))?;
+    let (mut theirs, mut local) = (vec![0; PIECE], vec![0; PIECE]);
+    let mut at = range.start;
+    let mut same = true;
+    while same && at < range.end {
+        let count = download.read(&mut theirs)?;
+        if count == 0 {
+            break;
+        }
+        same = ours(at, &mut local[..count]) && theirs[..count] == local[..count];
+        at += count as u64;
+    }
+    download.abandon();
+    Ok(same && at == range.end)
 }

@@ -7,7 +7,8 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::commit::SEEN_FOR;
-use super::writer::{FileWriter, OWNER_WRITES, Sending, State, Stream};
+use super::state::State;
+use super::writer::{FileWriter, OWNER_WRITES, Sending, Stream};
 use super::{NameUse, StagedBytes, UploadPolicy, WriteContext, WriteError};
 use crate::ftp::RemotePath;
 use crate::remote::{Download, ErrorKind, RemoteError, Upload, UploadMode, UploadSlot};
@@ -162,8 +163,8 @@ impl FileWriter {
                 // What is there from now on is our own.
                 state.seen_free = None;
             }
-            state.progress = upload.upload.progress();
         }
+        *self.progress.lock() = upload.upload.progress();
         stream.upload = Some(upload);
         stream.used = Instant::now();
         Ok(())
@@ -208,12 +209,15 @@ impl FileWriter {
         slot: UploadSlot,
         all: Option<&[u8]>,
     ) -> Result<Sending, WriteError> {
-        let upload = match self.open_at(path, slot, all) {
+        self.outlives_the_old_content();
+        let before = self.state.lock().base.map(|base| base.size);
+        let mut upload = match self.open_at(path, slot, all) {
             Err(error) if refuses_the_name(&error) && self.makes_writable(path) => {
                 self.open_at(path, self.context.remote.upload_slot()?, all)?
             }
             opened => opened?,
         };
+        upload.replaces(before);
         // The old content is gone from now on; all of the new one is staged.
         let mut state = self.state.lock();
         (state.base, state.base_valid) = (None, 0);
@@ -273,7 +277,7 @@ impl FileWriter {
 
     /// Whether what is on the line gets on; `None` while nothing is.
     pub fn progress(&self) -> Option<u64> {
-        let progress = self.state.lock().progress.upgrade()?;
+        let progress = self.progress.lock().upgrade()?;
         Some(progress.value())
     }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
 
+use super::patch::Patched;
 use super::{ByteRanges, Left};
 use crate::ftp::RemotePath;
 use crate::remote::FileVersion;
@@ -42,6 +43,10 @@ pub(super) struct Sidecar {
     pub(super) resized: bool,
     /// The name is a link that the server follows.
     pub(super) is_link: bool,
+    /// An APPE may still arrive.
+    pub(super) append_unsure: bool,
+    /// Ranges of it may have arrived.
+    pub(super) patched: Option<Patched>,
     pub(super) base: Option<FileVersion>,
     /// Bytes in front of this are those of `base` where they are not staged.
     pub(super) base_valid: u64,
@@ -52,6 +57,34 @@ pub(super) struct Sidecar {
     pub(super) reason: String,
     /// The data file, where it is not beside the sidecar.
     pub(super) data: Option<PathBuf>,
+    pub(super) replaces: Replaces,
+}
+
+/// Which notes of the same process and file this one stands for: where they are still there, they were about to be
+/// removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Replaces {
+    /// All that are older: it was begun empty.
+    Everything,
+    /// This one, of the same content at an earlier time: the name without its ending.
+    Note(String),
+    Nothing,
+}
+
+impl Replaces {
+    fn encode(&self) -> String {
+        match self {
+            Self::Everything => "everything".into(),
+            Self::Note(note) => note.clone(),
+            Self::Nothing => dash(),
+        }
+    }
+
+    /// What stands for the file `note`.
+    pub(super) fn note(note: &Path) -> Self {
+        let stem = note.file_stem().unwrap_or_default();
+        Self::Note(stem.to_string_lossy().into_owned())
+    }
 }
 
 impl Sidecar {
@@ -81,6 +114,8 @@ impl Sidecar {
             format!("staged: {}", ranges.join(" ")),
             format!("resized: {}", self.resized),
             format!("link: {}", self.is_link),
+            format!("append_unsure: {}", self.append_unsure),
+            format!("patched: {}", self.patched.map_or_else(dash, patched_text)),
             format!("base: {}", self.base.map_or_else(dash, version_text)),
             format!("base_valid: {}", self.base_valid),
             format!(
@@ -91,6 +126,7 @@ impl Sidecar {
             format!("when: {}", time_text(Some(self.when))),
             format!("left: {left}"),
             format!("data: {data}"),
+            format!("replaces: {}", self.replaces.encode()),
             format!("reason: {reason}"),
             String::new(),
         ]
@@ -132,6 +168,11 @@ impl Sidecar {
             staged,
             resized: get("resized")? == "true",
             is_link: get("link") == Some("true"),
+            append_unsure: get("append_unsure") == Some("true"),
+            patched: match get("patched").unwrap_or("-") {
+                "-" => None,
+                text => Some(patched(text)?),
+            },
             base,
             base_valid,
             mode: match get("mode")? {
@@ -151,6 +192,13 @@ impl Sidecar {
                     let bytes: Vec<u8> = percent_decode_str(text).collect();
                     Some(Path::new(OsStr::from_bytes(&bytes)).to_owned())
                 }
+            },
+            replaces: match get("replaces") {
+                // Before there was this word a whole content was newer than all else.
+                None if base_valid == 0 => Replaces::Everything,
+                None | Some("-") => Replaces::Nothing,
+                Some("everything") => Replaces::Everything,
+                Some(note) => Replaces::Note(note.to_owned()),
             },
             reason: get("reason").unwrap_or_default().to_owned(),
         })
@@ -177,6 +225,21 @@ fn version(text: &str) -> Option<FileVersion> {
     })
 }
 
+fn patched_text(patched: Patched) -> String {
+    let [before, since, until] =
+        [patched.before, Some(patched.since), Some(patched.until)].map(time_text);
+    format!("{before} {since} {until}")
+}
+
+fn patched(text: &str) -> Option<Patched> {
+    let mut words = text.split(' ');
+    Some(Patched {
+        before: time(words.next()?)?,
+        since: time(words.next()?)??,
+        until: time(words.next()?)??,
+    })
+}
+
 /// Whole seconds: FTP tells and takes no others, and versions are compared by them.
 fn time_text(time: Option<SystemTime>) -> String {
     match time.map(|time| time.duration_since(UNIX_EPOCH)) {
@@ -196,6 +259,33 @@ fn time(text: &str) -> Option<Option<SystemTime>> {
         None => UNIX_EPOCH.checked_add(Duration::from_secs(number(text)?)),
     };
     time.map(Some)
+}
+
+#[cfg(test)]
+impl Sidecar {
+    /// Of a whole content.
+    pub(super) fn example(path: RemotePath, size: u64) -> Self {
+        let mut staged = ByteRanges::default();
+        staged.insert(0..size);
+        Self {
+            path,
+            size,
+            staged,
+            resized: false,
+            is_link: false,
+            append_unsure: false,
+            patched: None,
+            base: None,
+            base_valid: 0,
+            mode: None,
+            set_modified: None,
+            when: SystemTime::now(),
+            left: Left::Unknown,
+            reason: "why".into(),
+            data: None,
+            replaces: Replaces::Everything,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -249,6 +339,12 @@ mod tests {
                 staged,
                 resized,
                 is_link: size % 2 == 1,
+                append_unsure: size % 3 == 1,
+                patched: (size % 3 == 2).then_some(Patched {
+                    before: set_modified,
+                    since: when,
+                    until: when,
+                }),
                 base,
                 base_valid: base.map_or(0, |base| base.size / 2),
                 mode,
@@ -256,6 +352,11 @@ mod tests {
                 when,
                 left,
                 reason,
+                replaces: match size % 5 {
+                    0 => Replaces::Everything,
+                    1 => Replaces::Note("12.345-6".into()),
+                    _ => Replaces::Nothing,
+                },
                 data: data
                     .filter(|data| data != b"-")
                     .map(|data| Path::new(OsStr::from_bytes(&data)).to_owned()),

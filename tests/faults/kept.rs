@@ -20,7 +20,7 @@ use crate::test_apart;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-type Test = fn(&mut Kept);
+pub(crate) type Test = fn(&mut Kept);
 
 const TESTS: &[(&str, Test)] = &[
     ("a_refused_close_is_kept_and_recovered", a_refused_close),
@@ -179,7 +179,7 @@ pub(crate) fn trial(
 /// A mount, and a home that outlives it.
 pub(crate) struct Kept {
     pub(crate) ground: Ground,
-    home: tempfile::TempDir,
+    pub(crate) home: tempfile::TempDir,
 }
 
 impl Kept {
@@ -283,7 +283,7 @@ impl Kept {
     }
 
     /// Overwrites `victim` in vain.
-    fn overwrite_in_vain(&self) {
+    pub(crate) fn overwrite_in_vain(&self) {
         self.ground
             .proxy
             .on(Verb::Stor)
@@ -294,7 +294,7 @@ impl Kept {
     }
 
     /// Until the try that follows the last close has failed too, and what the server has is noted.
-    fn settles(&self) {
+    pub(crate) fn settles(&self) {
         poll::until(LIMIT, "the content is set aside", || {
             self.ground.mounted().log().contains("ftpfs::fs::unsaved")
         });

@@ -10,11 +10,13 @@
 
 mod cell;
 mod client;
+mod copies;
 mod encrypted;
 mod kept;
 mod operation;
 mod outage;
 mod proxy;
+mod recovery;
 mod segments;
 mod special;
 mod stress;
@@ -120,7 +122,9 @@ fn main() -> ExitCode {
         if site.line == Line::Clear || all {
             trials.extend(special::trials(site));
             trials.extend(kept::trials(site));
+            trials.extend(copies::trials(site));
             trials.extend(unknown::trials(site));
+            trials.extend(recovery::trials(site));
             trials.extend(writeback::trials(site));
             trials.extend(walks::trials(site));
             trials.extend(segments::trials(site));

@@ -73,6 +73,9 @@ const ALL: &[Operation] = &[
     Ls, Stat, CatSmall, CatLarge, CpInSmall, CpInLarge, Overwrite, Append, Mkdir, Rename, Unlink,
     Fsync,
 ];
+const BUT_APPEND: &[Operation] = &[
+    Ls, Stat, CatSmall, CatLarge, CpInSmall, CpInLarge, Overwrite, Mkdir, Rename, Unlink, Fsync,
+];
 /// One of each kind.
 const SOME: &[Operation] = &[Ls, CatSmall, CpInSmall, Append, Rename];
 const LISTINGS: &[Operation] = &[Ls, Stat];
@@ -150,7 +153,7 @@ const TABLE: &[Fault] = &[
     fault("endless_reply", |p, o| { p.on(o.verb()).answer_endlessly(b"250-x\r\n"); },
         &[(ALL, Fails(TIME)), (MOUNT, Fails(TIME))]),
     fault("endless_1xx", |p, o| { p.on(o.verb()).answer_endlessly(b"150 soon\r\n"); },
-        &[(ALL, Fails(TIME)), (MOUNT, Fails(TIME))]),
+        &[(BUT_APPEND, Fails(TIME)), (APPEND, Either(TIME)), (MOUNT, Fails(TIME))]),
 
     // The data connection ends.
     fault("data_closed_once", |p, o| { p.on(o.verb()).once().cut_data_after(o.middle(), How::Fin); },

@@ -1,0 +1,122 @@
+//! What `--recover` finds when a change was under way: it stores it once and whole, or leaves the file alone.
+
+use std::fs::{self, File};
+use std::time::{Duration, SystemTime};
+
+use libtest_mimic::Trial;
+
+use crate::Site;
+use crate::kept::{Kept, Test, trial};
+use crate::operation::{LARGE, Operation, SMALL, Seen, bytes};
+use crate::support::faulty::Verb;
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+const TESTS: &[(&str, &[&str], Test)] = &[
+    (
+        "a_patch_that_did_not_arrive_is_stored",
+        &[],
+        a_patch_is_stored,
+    ),
+    (
+        "a_patched_file_that_another_replaced_is_left_alone",
+        &[],
+        a_replaced_file_is_left_alone,
+    ),
+    (
+        "an_append_on_its_way_is_not_repeated",
+        &["upload=inplace"],
+        an_append_is_not_repeated,
+    ),
+    (
+        "an_edit_that_was_replacing_the_file_is_whole",
+        &["writeback", "upload=inplace"],
+        an_edit_is_whole,
+    ),
+];
+
+/// One trial per test.
+pub(crate) fn trials(site: &Site) -> Vec<Trial> {
+    let trials = TESTS.iter().map(|(name, options, test)| {
+        let site = site.clone();
+        trial(site.name("::", &format!("recovery::{name}")), move || {
+            let name = format!("recovery-{name}");
+            (Kept::new(&site, &name, options), *test)
+        })
+    });
+    trials.collect()
+}
+
+impl Kept {
+    /// A change inside `large` has begun to go to the server, which has gone before it got a byte of it.
+    fn patch_in_vain(&mut self) {
+        // From here on it is known that the server patches in place.
+        self.hold(&["edit large", "text 400000", "close"]).does(3);
+        let stalled = self.ground.proxy.on(Verb::Stor).at("large");
+        let stalled = stalled.stall_data_after(0);
+        let mut holder = self.hold(&["edit large", "text 800000", "close"]);
+        stalled.happens_within(LIMIT);
+        self.ground.proxy.go_down();
+        holder.does(2);
+        assert_ne!(holder.next(), 0, "nobody has the data");
+        self.kill();
+        self.ground.proxy.heal();
+    }
+}
+
+fn changed_at(places: &[usize]) -> Vec<u8> {
+    let mut content = bytes(2, LARGE);
+    for at in places {
+        content[*at..*at + 7].copy_from_slice(b"changed");
+    }
+    content
+}
+
+fn a_patch_is_stored(kept: &mut Kept) {
+    kept.patch_in_vain();
+    kept.is_recovered();
+    assert!(fs::read(kept.there("large")).unwrap() == changed_at(&[400_000, 800_000]));
+}
+
+/// By one of the same size, so that only the time tells.
+fn a_replaced_file_is_left_alone(kept: &mut Kept) {
+    kept.patch_in_vain();
+    let theirs = File::options().write(true).open(kept.there("large"));
+    let theirs = theirs.unwrap();
+    fs::write(kept.there("large"), bytes(9, LARGE)).unwrap();
+    let day = Duration::from_secs(86_400);
+    theirs.set_modified(SystemTime::now() - day).unwrap();
+    let (code, said) = kept.recover(&[kept.ground.url()]);
+    assert_eq!(code, Some(7), "{said}");
+    assert!(fs::read(kept.there("large")).unwrap() == bytes(9, LARGE));
+    kept.copy();
+}
+
+fn an_append_is_not_repeated(kept: &mut Kept) {
+    let stalled = kept.ground.proxy.on(Verb::Appe).once();
+    let stalled = stalled.stall_data_after(0);
+    let mut holder = kept.hold(&["append log", "small", "close"]);
+    stalled.happens_within(LIMIT);
+    kept.ground.proxy.go_down();
+    holder.does(2);
+    assert_ne!(holder.next(), 0, "nobody knows whether it arrives");
+    kept.kill();
+    kept.ground.proxy.heal();
+    kept.is_recovered();
+    assert_eq!(kept.ground.proxy.counts().commands(Verb::Appe), 1);
+    assert_eq!(Operation::Append.seen(&kept.ground.there), Seen::All);
+}
+
+/// The process dies when the old content is gone from the server, and the new one has half arrived.
+fn an_edit_is_whole(kept: &mut Kept) {
+    let stalled = kept.ground.proxy.on(Verb::Stor).at("small");
+    let stalled = stalled.stall_data_after(1_000);
+    kept.hold(&["edit small", "text 100", "close"]).does(3);
+    stalled.happens_within(LIMIT);
+    kept.kill();
+    kept.ground.proxy.heal();
+    kept.is_recovered();
+    let mut expected = bytes(1, SMALL);
+    expected[100..107].copy_from_slice(b"changed");
+    assert_eq!(fs::read(kept.there("small")).unwrap(), expected);
+}
