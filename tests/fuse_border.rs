@@ -1,5 +1,9 @@
 //! The kernel border on real mounts: who waits can be interrupted, and every way to unmount ends well.
 
+#[path = "fuse_border/alarms.rs"]
+mod alarms;
+#[path = "fuse_border/interrupted.rs"]
+mod interrupted;
 #[path = "support/mod.rs"]
 mod support;
 
@@ -10,6 +14,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use support::faulty::Proxy;
 use support::mounted::{Mounted, is_mounted};
 use support::poll;
 use support::server::{Brand, Server};
@@ -18,7 +23,7 @@ use support::server::{Brand, Server};
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Far beyond [`LIMIT`]: what ends within it was not ended by a deadline.
-const PATIENT: &[&str] = &["timeout=300", "connect_timeout=300"];
+const PATIENT: &[&str] = &["timeout=600", "connect_timeout=600"];
 
 fn signal(pid: u32, name: &str) {
     let sent = Command::new("kill")
@@ -78,22 +83,25 @@ fn ended(child: &mut Child) -> ExitStatus {
 #[test]
 fn a_program_that_waits_for_a_dead_server_can_be_interrupted() {
     let server = server();
-    fs::create_dir(server.at("folder")).unwrap();
-    server.hand_over();
-    let mount = Mounted::new(&server.url, PATIENT);
-    let frozen = Frozen::new(&server);
-    for (name, number) in [("INT", 2), ("TERM", 15), ("KILL", 9)] {
-        let mut waiting = run("ls", &mount.at("folder"));
-        poll::until(LIMIT, "ls waits for the server", || {
-            is_waiting_for_us(&waiting)
+    interrupted::lay_out(&server);
+    let of_a_kind = |more: &[&str]| {
+        let options = [PATIENT, &["max_conns=32", "cache_timeout=600"], more].concat();
+        let mount = Mounted::run(&server.url, &options, |command| {
+            command.arg("-d");
         });
-        signal(waiting.id(), name);
-        assert_eq!(ended(&mut waiting).signal(), Some(number), "{name}");
-    }
+        mount.expect("a mount")
+    };
+    // What is known to the first is asked of the server in the others: a walk through the first lists it all.
+    let (mount, cold, hard) = (of_a_kind(&[]), of_a_kind(&[]), of_a_kind(&["hard"]));
+    let mut programs = interrupted::start_all(&mount, &cold, &hard);
+    let frozen = Frozen::new(&server);
+    interrupted::all_wait(&mut programs);
+    interrupted::all_are_ended(&mut programs);
     drop(frozen);
-    // What was abandoned has left nothing behind that a new caller stumbles over.
-    let mut listing = run("ls", &mount.at("folder"));
-    assert!(ended(&mut listing).success());
+    interrupted::nothing_is_left(&server, &[&mount, &cold, &hard]);
+    for mount in [mount, cold, hard] {
+        assert_eq!(mount.unmount(), Some(0));
+    }
 }
 
 /// The kernel lets one program at a time make something in a directory; who waits for another one there cannot be
@@ -119,52 +127,18 @@ fn who_waits_for_another_to_make_something_ends_when_the_other_does() {
     drop(frozen);
 }
 
-/// With a handler for the alarm that comes ten times a second, and no system call begun again: the first
-/// one that an alarm ends is its exit code.
-const WITH_ALARMS: &str = r"
-import ctypes, os, signal, sys
-libc = ctypes.CDLL(None, use_errno=True)
-signal.signal(signal.SIGALRM, lambda *_: None)
-signal.setitimer(signal.ITIMER_REAL, .1, .1)
-def check(result):
-    if result < 0:
-        sys.exit(ctypes.get_errno())
-    return result
-folder = sys.argv[1].encode()
-buffer = ctypes.create_string_buffer(100)
-file = check(libc.open(folder + b'/file', os.O_RDONLY))
-if check(libc.read(file, buffer, 100)) != 4:
-    sys.exit(250)
-check(libc.close(file))
-file = check(libc.open(folder + b'/new', os.O_WRONLY | os.O_CREAT, 0o644))
-check(libc.write(file, b'text', 4))
-check(libc.close(file))
-check(libc.rename(folder + b'/new', folder + b'/renamed'))
-";
-
+/// As git and others have it for their display of progress.
 #[test]
 fn a_program_with_an_alarm_clock_is_not_disturbed() {
     let server = server();
-    fs::write(server.at("file"), b"text").unwrap();
-    server.hand_over();
-    let mount = Mounted::new(&server.url, PATIENT);
-    let frozen = Frozen::new(&server);
-    let mut program = Command::new("python3")
-        .args(["-c", WITH_ALARMS])
-        .arg(mount.path())
-        .spawn()
-        .unwrap();
-    poll::until(LIMIT, "it waits for the server", || {
-        is_waiting_for_us(&program)
-    });
-    // Many alarms later.
-    let disturbed = poll::becomes_true(Duration::from_secs(3), || {
-        program.try_wait().expect("a child of ours").is_some()
-    });
-    assert!(!disturbed, "it goes on waiting");
-    drop(frozen);
-    assert_eq!(ended(&mut program).code(), Some(0));
-    assert_eq!(fs::read(server.at("renamed")).unwrap(), b"text");
+    alarms::lay_out(&server);
+    let proxy = Proxy::start(server.port());
+    let mount = Mounted::new(&proxy.url(&server.url), PATIENT);
+    alarms::slow_down(&proxy);
+    alarms::runs_undisturbed(&mount);
+    assert_eq!(fs::read(server.at("folder/renamed")).unwrap(), b"text");
+    proxy.heal();
+    assert_eq!(mount.unmount(), Some(0));
 }
 
 #[test]

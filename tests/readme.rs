@@ -142,7 +142,7 @@ Signals end every wait, except one for another program
 After a refused password ftpfs does not try again
     remote/pool::a_refused_password_is_not_tried_again_by_itself
 | stat, ls, free space from memory
-    faults/special::memory_answers_while_nothing_moves
+    faults/outage::memory_answers_while_nothing_moves
 | everything else, also one read
     faults/table::reply_stalls
     faults/table::data_stalls

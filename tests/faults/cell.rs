@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use crate::operation::{Operation, Seen, seed};
+use crate::operation::{Calls, Operation, Seen, seed};
 use crate::support::faulty::{Encryption, Proxy};
 use crate::support::mounted::Mounted;
 use crate::support::poll;
@@ -26,17 +26,24 @@ const OPTIONS: &[&str] = &[
     "verbose",
 ];
 
-/// Four times the longest that one system call may take: a connection and two silences.
-const LIMIT: Duration = Duration::from_secs(4 * (2 + 2 * 3));
-/// Of the final reply to an upload: at least a minute, then a look by another session.
-const LIMIT_OF_FINAL: Duration = Duration::from_secs(4 * (60 + 2 + 2 * 3));
+/// The longest that one system call may take: a connection and two silences.
+const CALL: Duration = Duration::from_secs(2 + 2 * 3);
+/// A close or fsync of what the server never acknowledges: at least a minute, then a look by another session.
+const CALL_OF_FINAL: Duration = Duration::from_secs(60 + 2 + 2 * 3);
+/// What a loaded machine may need besides.
+const SLACK: Duration = Duration::from_secs(10);
+
+/// Of a whole operation, which is made of some calls.
+const LIMIT: Duration = CALL.saturating_mul(4);
+const LIMIT_OF_FINAL: Duration = CALL_OF_FINAL.saturating_mul(4);
 /// Until all works again once the fault is gone.
 const RECOVERY: Duration = Duration::from_secs(30);
 
 /// The first argument of the process that does an operation: then come its name and the folder.
 const DO: &str = "--do";
 
-/// Does one operation, if that is what this process is for: prints its error number, or 0.
+/// Does one operation, if that is what this process is for: prints its error number, or 0, and how many
+/// milliseconds the longest call of each name took.
 pub(crate) fn helper() -> Option<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next()? != DO {
@@ -44,9 +51,13 @@ pub(crate) fn helper() -> Option<ExitCode> {
     }
     let name = arguments.next()?;
     let operation = Operation::ALL.into_iter().find(|o| name == o.name())?;
-    let result = operation.run(Path::new(&arguments.next()?));
+    let mut calls = Calls::default();
+    let result = operation.run(Path::new(&arguments.next()?), &mut calls);
     let errno = result.map_or_else(|e| e.raw_os_error().unwrap_or(-1), |()| 0);
     println!("{errno}");
+    for (call, longest) in calls.0 {
+        println!("{call} {}", longest.as_millis());
+    }
     Some(ExitCode::SUCCESS)
 }
 
@@ -159,6 +170,11 @@ impl Ground {
     /// Runs the operation in a process of its own, and fails if it takes longer than `limit`. (A thread
     /// of ours would have its files inherited by every program that another test starts.)
     pub(crate) fn run(&self, operation: Operation, limit: Duration) -> io::Result<()> {
+        self.run_timed(operation, limit).0
+    }
+
+    /// The same, with how long its calls took.
+    fn run_timed(&self, operation: Operation, limit: Duration) -> (io::Result<()>, Calls) {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .arg(DO)
             .arg(operation.name())
@@ -177,11 +193,20 @@ impl Ground {
         }
         let output = child.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
-        match (output.status.success(), said.trim().parse()) {
+        let (errno, calls) = said.split_once('\n').unwrap_or_default();
+        let result = match (output.status.success(), errno.parse()) {
             (true, Ok(0)) => Ok(()),
             (true, Ok(errno)) => Err(io::Error::from_raw_os_error(errno)),
             _ => panic!("{said}{}", String::from_utf8_lossy(&output.stderr)),
-        }
+        };
+        let calls = calls.lines().map(|line| {
+            let (call, longest) = line.split_once(' ').unwrap();
+            (
+                call.to_owned(),
+                Duration::from_millis(longest.parse().unwrap()),
+            )
+        });
+        (result, Calls(calls.collect()))
     }
 
     /// The operation succeeds once the fault is gone.
@@ -274,10 +299,11 @@ fn steps(ground: &mut Ground, fault: &Fault, operation: Operation, expect: Expec
         ground.mount();
     }
     (fault.strike)(&ground.proxy, operation);
-    let result = match starts {
-        true => ground.try_mount(),
-        false => ground.run(operation, limit),
+    let (result, calls) = match starts {
+        true => (ground.try_mount(), Calls::default()),
+        false => ground.run_timed(operation, limit),
     };
+    are_bounded(&calls, fault);
     judge(ground, operation, expect, &result);
     // The last reply may come after the program has all that it wants.
     poll::until(LIMIT, "the fault happens", || !ground.proxy.is_spared());
@@ -307,6 +333,21 @@ fn steps(ground: &mut Ground, fault: &Fault, operation: Operation, expect: Expec
         allowed.contains(&seen),
         "at the end the server has {seen:?}"
     );
+}
+
+/// No single call takes longer than the README promises.
+fn are_bounded(calls: &Calls, fault: &Fault) {
+    for (call, longest) in &calls.0 {
+        let stores = matches!(call.as_str(), "close" | "fsync");
+        let bound = match stores && fault.is_about_final_reply {
+            true => CALL_OF_FINAL,
+            false => CALL,
+        };
+        assert!(
+            *longest <= bound + SLACK,
+            "one {call} takes {longest:?}, instead of {bound:?} at most"
+        );
+    }
 }
 
 /// The result is one of those expected, and the server has nothing that it must not have.

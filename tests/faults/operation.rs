@@ -1,11 +1,12 @@
 //! What programs do with a mount, each as one call that gives an error number or an exact success.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::support::faulty::Verb;
 
@@ -39,6 +40,21 @@ pub(crate) enum Seen {
     Damage,
 }
 
+/// How long the longest system call of each name has taken.
+#[derive(Debug, Default)]
+pub(crate) struct Calls(pub(crate) BTreeMap<String, Duration>);
+
+impl Calls {
+    /// Makes a call and takes its time.
+    fn time<T>(&mut self, name: &str, call: impl FnOnce() -> T) -> T {
+        let began = Instant::now();
+        let result = call();
+        let longest = self.0.entry(name.to_owned()).or_default();
+        *longest = began.elapsed().max(*longest);
+        result
+    }
+}
+
 pub(crate) const SMALL: usize = 3_000;
 pub(crate) const LARGE: usize = 1_500_000;
 
@@ -55,6 +71,8 @@ pub(crate) fn bytes(seed: u64, len: usize) -> Vec<u8> {
 }
 
 const LISTED: usize = 40;
+/// The length of a record of a log.
+const RECORD: usize = 100;
 
 fn small() -> Vec<u8> {
     bytes(1, SMALL)
@@ -145,31 +163,32 @@ impl Operation {
         }
     }
 
-    /// Does it in `here`, which is on the mount.
+    /// Does it in `here`, which is on the mount, and notes the time of each call.
     ///
     /// # Panics
     /// When it seems to succeed with a wrong result.
-    pub(crate) fn run(self, here: &Path) -> io::Result<()> {
+    pub(crate) fn run(self, here: &Path, calls: &mut Calls) -> io::Result<()> {
+        let create = |name: &str| File::create(here.join(name));
         match self {
-            Self::Ls => list(&here.join("many")),
+            Self::Ls => list(&here.join("many"), calls),
             Self::Stat => {
-                let found = fs::metadata(here.join("small"))?;
+                let found = calls.time("stat", || fs::metadata(here.join("small")))?;
                 assert_eq!(found.size(), SMALL as u64, "size by stat");
                 Ok(())
             }
-            Self::CatSmall => read(&here.join("small"), &small()),
-            Self::CatLarge => read(&here.join("large"), &large()),
-            Self::CpInSmall => write(File::create(here.join("new"))?, &new(), false),
-            Self::CpInLarge => write(File::create(here.join("new"))?, &new_large(), false),
-            Self::Overwrite => write(File::create(here.join("victim"))?, &new(), false),
+            Self::CatSmall => read(&here.join("small"), &small(), calls),
+            Self::CatLarge => read(&here.join("large"), &large(), calls),
+            Self::CpInSmall => write(|| create("new"), &new(), false, calls),
+            Self::CpInLarge => write(|| create("new"), &new_large(), false, calls),
+            Self::Overwrite => write(|| create("victim"), &new(), false, calls),
             Self::Append => {
-                let file = OpenOptions::new().append(true).open(here.join("log"))?;
-                write(file, &new(), false)
+                let log = || OpenOptions::new().append(true).open(here.join("log"));
+                write(log, &new(), false, calls)
             }
-            Self::Mkdir => fs::create_dir(here.join("dir")),
-            Self::Rename => fs::rename(here.join("from"), here.join("to")),
-            Self::Unlink => fs::remove_file(here.join("gone")),
-            Self::Fsync => write(File::create(here.join("synced"))?, &new(), true),
+            Self::Mkdir => calls.time("mkdir", || fs::create_dir(here.join("dir"))),
+            Self::Rename => calls.time("rename", || fs::rename(here.join("from"), here.join("to"))),
+            Self::Unlink => calls.time("unlink", || fs::remove_file(here.join("gone"))),
+            Self::Fsync => write(|| create("synced"), &new(), true, calls),
             Self::MountStart => Ok(()),
         }
     }
@@ -225,23 +244,25 @@ fn progress(found: Option<Vec<u8>>, before: Option<&[u8]>, after: &[u8]) -> Seen
     }
 }
 
-fn list(dir: &Path) -> io::Result<()> {
+fn list(dir: &Path, calls: &mut Calls) -> io::Result<()> {
     let mut found = BTreeSet::new();
-    for entry in fs::read_dir(dir)? {
+    let mut entries = calls.time("opendir", || fs::read_dir(dir))?;
+    while let Some(entry) = calls.time("readdir", || entries.next()) {
         found.insert(entry?.file_name());
     }
+    calls.time("closedir", || drop(entries));
     let expected: BTreeSet<OsString> = (0..LISTED).map(|n| format!("file{n:02}").into()).collect();
     assert!(found == expected, "listed: {found:?}");
     Ok(())
 }
 
 /// Compares also what came before an error.
-fn read(path: &Path, expected: &[u8]) -> io::Result<()> {
-    let mut file = File::open(path)?;
+fn read(path: &Path, expected: &[u8], calls: &mut Calls) -> io::Result<()> {
+    let mut file = calls.time("open", || File::open(path))?;
     let mut found = Vec::new();
     let mut piece = vec![0; 100_000];
     loop {
-        match file.read(&mut piece) {
+        match calls.time("read", || file.read(&mut piece)) {
             Ok(0) => break,
             Ok(count) => found.extend_from_slice(&piece[..count]),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -251,6 +272,7 @@ fn read(path: &Path, expected: &[u8]) -> io::Result<()> {
             }
         }
     }
+    calls.time("close", || drop(file));
     assert!(
         found == expected,
         "wrong bytes: {} instead of {}",
@@ -260,11 +282,77 @@ fn read(path: &Path, expected: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// The first error, if any: of writing, of fsync where that is asked for, or of close(2).
-fn write(mut file: File, content: &[u8], sync: bool) -> io::Result<()> {
-    let written = file
-        .write_all(content)
-        .and_then(|()| if sync { file.sync_all() } else { Ok(()) });
-    let closed = nix::unistd::close(file).map_err(io::Error::from);
-    written.and(closed)
+/// The first error, if any: of opening, writing, fsync where that is asked for, or of close(2).
+fn write(
+    open: impl FnOnce() -> io::Result<File>,
+    content: &[u8],
+    sync: bool,
+    calls: &mut Calls,
+) -> io::Result<()> {
+    let mut file = calls.time("open", open)?;
+    // The kernel takes all of it in one call.
+    let written = calls.time("write", || file.write_all(content));
+    let written = written.and_then(|()| match sync {
+        true => calls.time("fsync", || file.sync_all()),
+        false => Ok(()),
+    });
+    let closed = calls.time("close", || nix::unistd::close(file));
+    written.and(closed.map_err(io::Error::from))
+}
+
+/// Its length and all its bytes follow from the first eight.
+pub(crate) fn document(n: usize, round: u64) -> Vec<u8> {
+    let seed = (round << 8) + n as u64;
+    let length = usize::try_from(seed.wrapping_mul(7919) % 90_000).unwrap() + 8;
+    let mut content = seed.to_be_bytes().to_vec();
+    content.extend(bytes(seed, length));
+    content
+}
+
+/// Whether it is one that somebody has written.
+pub(crate) fn is_document(found: &[u8]) -> bool {
+    let Some(seed) = found.first_chunk() else {
+        return false;
+    };
+    let seed = u64::from_be_bytes(*seed);
+    let (n, round) = (usize::try_from(seed & 0xff).unwrap(), seed >> 8);
+    document(n, round) == found
+}
+
+/// A record of a log, whose bytes follow from the first eight.
+pub(crate) fn record(n: usize, round: u64) -> Vec<u8> {
+    let seed = (round << 8) + n as u64;
+    let mut record = seed.to_be_bytes().to_vec();
+    record.extend(bytes(seed, RECORD - 8));
+    record
+}
+
+/// Whole records, in the order in which they were written.
+pub(crate) fn is_log(found: &[u8]) -> bool {
+    let mut last = None;
+    found.chunks(RECORD).all(|chunk| {
+        let Some(seed) = chunk.first_chunk() else {
+            return false;
+        };
+        let seed = u64::from_be_bytes(*seed);
+        let later = last.replace(seed).is_none_or(|last| last < seed);
+        let (n, round) = (usize::try_from(seed & 0xff).unwrap(), seed >> 8);
+        later && record(n, round) == chunk
+    })
+}
+
+/// What helps to find out how wrong bytes came about: where a record does not begin as one, and zeros.
+pub(crate) fn oddity(found: &[u8]) -> String {
+    let mut records = found.chunks(RECORD);
+    let odd = records.position(|chunk| !is_log(chunk)).map(|n| n * RECORD);
+    let runs = found.chunk_by(|a, b| (*a == 0) == (*b == 0));
+    let mut at = 0;
+    let mut zeros = Vec::new();
+    for run in runs {
+        if run[0] == 0 && run.len() > 16 {
+            zeros.push((at, run.len()));
+        }
+        at += run.len();
+    }
+    format!("from byte {odd:?} on if it is a log; zeros (where, how many): {zeros:?}")
 }

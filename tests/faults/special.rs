@@ -1,9 +1,8 @@
 //! What does not fit into the table.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::FileExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::mpsc;
@@ -16,8 +15,8 @@ use crate::cell::{Ground, give_to_owner_of};
 use crate::kept::Holder;
 use crate::operation::{LARGE, Operation, SMALL, Seen, bytes};
 use crate::outage::{
-    a_restart_is_not_noticed, hard_waits_until_it_is_back,
-    who_asks_while_it_is_away_is_told_at_once,
+    a_restart_is_not_noticed, hard_waits_until_it_is_back, memory_answers_while_nothing_moves,
+    retries_and_failures_are_told, who_asks_while_it_is_away_is_told_at_once,
 };
 use crate::stress::{everybody_at_once_on_a_quiet_line, everybody_at_once_while_lines_break};
 use crate::support::faulty::Verb;
@@ -38,6 +37,7 @@ macro_rules! tests {
 tests! {
     a_close_does_not_overtake_the_commit_of_another,
     memory_answers_while_nothing_moves,
+    retries_and_failures_are_told,
     who_renames_or_cuts_what_is_being_uploaded_is_told_in_time,
     an_old_path_is_looked_up_in_one_batch,
     hostile_names_are_not_shown,
@@ -101,41 +101,12 @@ fn a_close_does_not_overtake_the_commit_of_another(ground: &mut Ground) {
     });
 }
 
-fn names(dir: &Path) -> std::io::Result<Vec<OsString>> {
+pub(crate) fn names(dir: &Path) -> std::io::Result<Vec<OsString>> {
     let mut names: Vec<_> = fs::read_dir(dir)?
         .map(|entry| entry.map(|e| e.file_name()))
         .collect::<Result<_, _>>()?;
     names.sort();
     Ok(names)
-}
-
-fn memory_answers_while_nothing_moves(ground: &mut Ground) {
-    ground.mount_with(&["cache_timeout=600"]);
-    let here = ground.mounted().path().to_path_buf();
-    let before = names(&here).unwrap();
-    // An open asks the server whether it is still the same file; a file that is open need not.
-    let open = File::open(here.join("small")).unwrap();
-    let mut first = vec![0; SMALL];
-    open.read_exact_at(&mut first, 0).unwrap();
-    fs::metadata(here.join("large")).unwrap();
-    ground.proxy.freeze();
-    let commands = ground.proxy.counts().commands(Verb::Any);
-    assert_eq!(names(&here).unwrap(), before);
-    let mut again = vec![0; SMALL];
-    open.read_exact_at(&mut again, 0).unwrap();
-    assert!(again == first);
-    assert_eq!(
-        fs::metadata(here.join("large")).unwrap().len(),
-        LARGE as u64
-    );
-    fs::metadata(here.join("absent")).unwrap_err();
-    nix::sys::statvfs::statvfs(&here).unwrap();
-    ground.proxy.thaw();
-    assert_eq!(
-        ground.proxy.counts().commands(Verb::Any),
-        commands,
-        "nobody was asked"
-    );
 }
 
 /// Both have to wait for an upload that stands still, and neither does so for ever.

@@ -1,8 +1,9 @@
 //! Readers, writers, listers, renames and unlinks at once for half a minute, on a quiet line and on one
 //! that breaks at random: each operation does its work or fails, and in the end nothing is wrong.
 //!
-//! All of it runs in a process of its own, the worker, which checks what it reads while it works. When the
-//! faults have been lifted it brings everything that failed to a known state, and compares.
+//! All of it runs in a process of its own, the worker, which checks what it reads while it works, and on the
+//! server's disk that what has succeeded is done. When the faults have been lifted it brings everything that
+//! failed to a known state, and compares.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -15,22 +16,24 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::cell::Ground;
-use crate::operation::bytes;
+use crate::operation::{document, is_document, is_log, oddity, record};
+use crate::outage::fall_silent;
 use crate::support::poll;
 
 const STRESS: &str = "--stress";
 const LONG: Duration = Duration::from_secs(30);
 /// For what was under way, and for the last look.
 const LIMIT: Duration = Duration::from_secs(400);
+/// Until all works again once the faults are lifted.
+const RECOVERY: Duration = Duration::from_secs(30);
 /// So often other faults are drawn.
 const ROUND: Duration = Duration::from_secs(3);
 
 const DOCUMENTS: usize = 4;
 const LOGS: usize = 4;
 const READERS: usize = 8;
-const RECORD: usize = 100;
 
-/// The worker: works until a line comes, then sets right what failed, and compares.
+/// The worker: says when all files are there, works until a line comes, then sets right what failed, and compares.
 pub(crate) fn helper() -> Option<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next()? != STRESS {
@@ -67,7 +70,8 @@ type Known = BTreeMap<String, Option<Vec<u8>>>;
 
 impl Work {
     fn run(&self) {
-        let known: Mutex<Known> = Mutex::default();
+        let known = Mutex::new(self.begin());
+        println!("begun");
         thread::scope(|scope| {
             for n in 0..DOCUMENTS {
                 let known = &known;
@@ -120,17 +124,61 @@ impl Work {
         false
     }
 
+    /// All names are there before anybody looks for them.
+    fn begin(&self) -> Known {
+        let documents = (0..DOCUMENTS).map(|n| (format!("document{n}"), document(n, 0)));
+        let logs = (0..LOGS).map(|n| (format!("log{n}"), record(n, 0)));
+        documents
+            .chain(logs)
+            .map(|(name, content)| {
+                let result = self.put(&name, &content);
+                let after = self.did(&name, result).then_some(content);
+                (name, after)
+            })
+            .collect()
+    }
+
+    /// Who reads it meanwhile sees the old content or the new one.
+    fn put(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        let new = self.here.join(format!("{name}.new"));
+        store(&new, content)?;
+        fs::rename(&new, self.here.join(name))?;
+        self.is_gone(&format!("{name}.new"), "rename");
+        Ok(())
+    }
+
+    /// What has succeeded is done: the server has these bytes.
+    fn is_stored(&self, name: &str, content: &[u8], by: &str) {
+        let found = fs::read(self.there.join(name));
+        if !found.as_ref().is_ok_and(|found| *found == content) {
+            let (found, length) = (found.map(|found| found.len()), content.len());
+            self.is_wrong(format!(
+                "{by} of {name} has succeeded: {length} bytes expected, found {found:?}"
+            ));
+        }
+    }
+
+    /// What has succeeded is done: the server does not have the name any more.
+    fn is_gone(&self, name: &str, by: &str) {
+        let found = fs::symlink_metadata(self.there.join(name)).map(|found| found.len());
+        if !matches!(&found, Err(e) if e.kind() == io::ErrorKind::NotFound) {
+            self.is_wrong(format!("{by} of {name} has succeeded: found {found:?}"));
+        }
+    }
+
     /// A document is replaced as editors do it.
     fn replace(&self, n: usize, known: &Mutex<Known>) {
         let name = format!("document{n}");
-        for round in 0.. {
+        for round in 1.. {
             if self.is_over() {
                 return;
             }
             let content = document(n, round);
-            let (new, path) = (self.here.join(format!("{name}.new")), self.here.join(&name));
-            let result = store(&new, &content).and_then(|()| fs::rename(&new, &path));
+            let result = self.put(&name, &content);
             let after = self.did(&name, result).then_some(content);
+            if let Some(content) = &after {
+                self.is_stored(&name, content, "replacing");
+            }
             known.lock().unwrap().insert(name.clone(), after);
         }
     }
@@ -139,17 +187,15 @@ impl Work {
     fn append(&self, n: usize, known: &Mutex<Known>) {
         let name = format!("log{n}");
         let path = self.here.join(&name);
-        let mut content = Some(Vec::new());
-        for round in 0.. {
+        let mut content = known.lock().unwrap().remove(&name).flatten();
+        for round in 1.. {
             if self.is_over() {
                 return;
             }
             let record = record(n, round);
-            let anew = content.as_ref().is_none_or(|content| content.is_empty());
-            let result = if anew {
+            let result = if content.is_none() {
                 // Not emptied: who reads it meanwhile would see parts of both.
-                let new = self.here.join(format!("{name}.new"));
-                store(&new, &record).and_then(|()| fs::rename(&new, &path))
+                self.put(&name, &record)
             } else {
                 let log = OpenOptions::new().append(true).open(&path);
                 log.and_then(|mut log| log.write_all(&record).and_then(|()| close(log)))
@@ -162,6 +208,9 @@ impl Work {
                 }
                 None => Some(record),
             };
+            if let Some(content) = &content {
+                self.is_stored(&name, content, "appending");
+            }
             known.lock().unwrap().insert(name.clone(), content.clone());
         }
     }
@@ -185,11 +234,15 @@ impl Work {
                     false => is_document(found),
                 };
                 if !good {
-                    self.is_wrong(format!("{name}: {length} bytes that nobody has written"));
+                    self.is_wrong(format!(
+                        "{name}: {length} bytes that nobody has written, {}",
+                        oddity(found)
+                    ));
                 }
             }
-            // It may not be there yet.
-            if !matches!(&read, Err(e) if e.kind() == io::ErrorKind::NotFound) {
+            // It is there all the time. In a listing that was cut it is not, and nobody can tell.
+            let missing = matches!(&read, Err(e) if e.kind() == io::ErrorKind::NotFound);
+            if self.strict || !missing {
                 self.did(&format!("read {name}"), read.map(drop));
             }
         }
@@ -220,24 +273,43 @@ impl Work {
             if self.is_over() {
                 return;
             }
-            let path = |what: &str| self.here.join(format!("{what}{n}-{round}"));
-            let made = store(&path("comes"), b"something");
+            let [comes, goes, folder] =
+                ["comes", "goes", "folder"].map(|what| format!("{what}{n}-{round}"));
+            let path = |name: &str| self.here.join(name);
+            let made = store(&path(&comes), b"something");
             if !self.did("make", made) {
                 continue;
             }
-            let renamed = fs::rename(path("comes"), path("goes"));
+            self.is_stored(&comes, b"something", "making");
+            let renamed = fs::rename(path(&comes), path(&goes));
             if !self.did("rename", renamed) {
                 continue;
             }
-            self.did("unlink", fs::remove_file(path("goes")));
-            let dir = path("folder");
-            let result = fs::create_dir(&dir).and_then(|()| fs::remove_dir(&dir));
-            self.did("mkdir, rmdir", result);
+            self.is_gone(&comes, "rename");
+            self.is_stored(&goes, b"something", "rename");
+            if self.did("unlink", fs::remove_file(path(&goes))) {
+                self.is_gone(&goes, "unlink");
+            }
+            if !self.did("mkdir", fs::create_dir(path(&folder))) {
+                continue;
+            }
+            if !self.there.join(&folder).is_dir() {
+                self.is_wrong(format!("mkdir of {folder} has succeeded: it is not there"));
+            }
+            if self.did("rmdir", fs::remove_dir(path(&folder))) {
+                self.is_gone(&folder, "rmdir");
+            }
         }
     }
 
     /// What failed is done once more; then mount and server have what they must have.
     fn set_right(&self, known: Known) {
+        // Who asks while the server is known to be away is told so, also when it has just come back.
+        let back = self.here.join("back");
+        let heals = poll::becomes_true(RECOVERY, || back.is_dir() || fs::create_dir(&back).is_ok());
+        if !heals || fs::remove_dir(&back).is_err() {
+            self.is_wrong(format!("not healed after {RECOVERY:?}"));
+        }
         let mut expected = BTreeMap::new();
         for (name, content) in known {
             let content = content.unwrap_or_else(|| {
@@ -255,6 +327,9 @@ impl Work {
             let passing = ["comes", "goes", "folder"];
             let passing = passing.iter().any(|start| name.starts_with(start));
             if passing || name.ends_with(".new") {
+                if self.strict {
+                    self.is_wrong(format!("{name} is left, and nothing has failed"));
+                }
                 let path = self.here.join(&name);
                 let gone = match entry.path().is_dir() {
                     true => fs::remove_dir(&path),
@@ -279,45 +354,6 @@ impl Work {
             }
         }
     }
-}
-
-/// Its length and all its bytes follow from the first eight.
-fn document(n: usize, round: u64) -> Vec<u8> {
-    let seed = (round << 8) + n as u64;
-    let length = usize::try_from(seed.wrapping_mul(7919) % 90_000).unwrap() + 8;
-    let mut content = seed.to_be_bytes().to_vec();
-    content.extend(bytes(seed, length));
-    content
-}
-
-fn is_document(found: &[u8]) -> bool {
-    let Some(seed) = found.first_chunk() else {
-        return false;
-    };
-    let seed = u64::from_be_bytes(*seed);
-    let (n, round) = (usize::try_from(seed & 0xff).unwrap(), seed >> 8);
-    document(n, round) == found
-}
-
-fn record(n: usize, round: u64) -> Vec<u8> {
-    let seed = (round << 8) + n as u64;
-    let mut record = seed.to_be_bytes().to_vec();
-    record.extend(bytes(seed, RECORD - 8));
-    record
-}
-
-/// Whole records, in the order in which they were written.
-fn is_log(found: &[u8]) -> bool {
-    let mut last = None;
-    found.chunks(RECORD).all(|chunk| {
-        let Some(seed) = chunk.first_chunk() else {
-            return false;
-        };
-        let seed = u64::from_be_bytes(*seed);
-        let later = last.replace(seed).is_none_or(|last| last < seed);
-        let (n, round) = (usize::try_from(seed & 0xff).unwrap(), seed >> 8);
-        later && record(n, round) == chunk
-    })
 }
 
 fn store(path: &Path, content: &[u8]) -> io::Result<()> {
@@ -372,10 +408,16 @@ fn stress(ground: &mut Ground, rate: Option<f64>) {
             }
         }
     });
+    assert_eq!(told.recv_timeout(LIMIT).unwrap(), "begun");
     let began = Instant::now();
+    let mut silences = Vec::new();
     for seed in 1.. {
         if let Some(rate) = rate {
             ground.proxy.random_faults(seed, rate);
+            // Each of them holds many up for a while.
+            if seed % 2 == 1 {
+                silences.push(fall_silent(&ground.proxy, seed));
+            }
         }
         if began.elapsed() >= LONG {
             break;
@@ -389,6 +431,8 @@ fn stress(ground: &mut Ground, rate: Option<f64>) {
     println!("{summary}");
     let struck = ground.proxy.counts().random_faults;
     assert_eq!(struck > 0, rate.is_some(), "{struck} faults");
+    let silent = silences.iter().filter(|fault| fault.hits() > 0).count();
+    assert_eq!(silent > 0, rate.is_some(), "{silent} silences");
     ground.proxy.heal();
     worker.go_on();
     let mut wrong = Vec::new();

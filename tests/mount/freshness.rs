@@ -11,7 +11,7 @@ use nix::errno::Errno;
 
 use crate::check::{OrFail, eventually, fails, holding, holds, names, same_bytes};
 use crate::files::{absent, append, bytes, close, get, has, put};
-use crate::place::Place;
+use crate::place::{Look, Place};
 use crate::shell::sh;
 use crate::sys::read_mapped;
 
@@ -374,6 +374,26 @@ fn a_folder_renamed_by_others_is_found(place: &Place) {
     });
 }
 
+/// The one content that could not be stored, which nobody else may read.
+#[track_caller]
+fn kept_by(look: &Look) -> Vec<u8> {
+    let state = look.mounted().home().join(".local/state/ftpfs");
+    let places: Vec<_> = fs::read_dir(&state).or_fail("list the state").collect();
+    assert_eq!(places.len(), 1, "one place: {places:?}");
+    let place = places[0].as_ref().or_fail("list the state").path();
+    let files = fs::read_dir(&place).or_fail("list the place");
+    let files = files.map(|file| file.or_fail("list the place").path());
+    let copies: Vec<_> = files
+        .filter(|path| path.extension() == Some(OsStr::new("data")))
+        .collect();
+    assert_eq!(copies.len(), 1, "one copy: {copies:?}");
+    for (path, mode) in [(&place, 0o700), (&copies[0], 0o600)] {
+        let found = fs::metadata(path).or_fail("stat what is kept").mode();
+        assert_eq!(found & 0o777, mode, "the mode of {}", path.display());
+    }
+    get(&copies[0])
+}
+
 /// A partial change of a file that others have changed since it was opened would lose theirs.
 fn a_lost_update_is_refused(place: &Place) {
     theirs(place, "file", &bytes(1, 100_000));
@@ -398,6 +418,8 @@ fn a_lost_update_is_refused(place: &Place) {
         .or_fail("set a time on the server");
     fails("close", close(file), Errno::ESTALE);
     has(&place.there.join("file"), &bytes(2, 90_000));
+    let kept = kept_by(&look);
+    same_bytes("the change", kept.get(5000..5004).unwrap_or(&kept), b"ours");
     // Who opens it now has the new content.
     for _ in 0..3 {
         append(&path, b"more");
@@ -416,6 +438,8 @@ fn an_append_behind_a_change_of_others_is_refused(place: &Place) {
     theirs(place, "log", &bytes(2, 90_000));
     fails("close", close(file), Errno::ESTALE);
     has(&place.there.join("log"), &bytes(2, 90_000));
+    let kept = kept_by(&look);
+    same_bytes("the line", kept.get(100_000..).unwrap_or(&kept), b"ours");
 }
 
 fn a_truncating_open_overwrites_what_others_wrote(place: &Place) {
