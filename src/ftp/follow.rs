@@ -1,12 +1,26 @@
 //! What symbolic links lead to, as the server follows them: SIZE and MDTM answer for a file, CWD and PWD for a
 //! directory. MLSD and LIST tell of the link itself, or nothing of it. Some servers answer SIZE for a directory, too
 //! (bftpd), so that what can be entered is one.
+//!
+//! PWD names the place itself, which somebody else may have given a name with a line feed: what stands behind
+//! that looks like further replies. Rules like those of a walk (`walk.rs`) keep answers from falling to the
+//! wrong links then; but CWD may be answered in several lines, for directories have messages, and so may
+//! refusals be, which IIS explains:
+//!
+//! - No line within such a reply looks like a reply itself, and behind each PWD stands a NOOP, which no refusal
+//!   and no message can take in unseen. So replies can only become more, never fewer.
+//! - A batch ends with questions in an order drawn anew, and nothing comes behind their answers.
+//! - Where one command is sent at a time nothing closes them: none is sent while anything is there that nobody
+//!   asked for.
+//!
+//! Otherwise nothing of it is believed, and the session is broken.
 
 use std::time::SystemTime;
 
 use super::login::directory_in;
 use super::session::{accepted, size_in, time_in};
-use super::{Command, FtpError, RemotePath, Session};
+use super::walk::{closing, confused, exactly};
+use super::{Command, FtpError, RemotePath, Reply, Session};
 
 /// What the server opens in the place of a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +55,7 @@ impl Session {
     /// ([`Session::fits_a_batch`]).
     ///
     /// # Errors
-    /// A lost session.
+    /// A lost session, also because the answers cannot be told apart for sure: it is broken then.
     pub fn follow(
         &mut self,
         dir: &RemotePath,
@@ -53,13 +67,25 @@ impl Session {
             std::iter::successors(Some(dir.clone()), RemotePath::parent).collect();
         let way = places.len();
         places.extend_from_slice(links);
+        let home = self.home_or_root();
         let mut commands = Vec::new();
         for (number, place) in places.iter().enumerate() {
             let path = place.as_bytes();
             if number >= way {
-                commands.extend([(number, Command::Size(path)), (number, Command::Mdtm(path))]);
+                let asked = [Command::Size(path), Command::Mdtm(path)];
+                commands.extend(asked.map(|command| (Some(number), command)));
             }
-            commands.extend([(number, Command::Cwd(path)), (number, Command::Pwd)]);
+            let asked = [Command::Cwd(path), Command::Pwd];
+            commands.extend(asked.map(|command| (Some(number), command)));
+            if together {
+                commands.push((None, Command::Noop));
+            }
+        }
+        if together {
+            // Not PWD: some servers refuse it. These two have shown that they are answered as they are expected to
+            // be ([`Session::probe_pipelining`]).
+            let closing = closing(Command::Cwd(home.as_bytes()))?;
+            commands.extend(closing.map(|command| (None, command)));
         }
         let answers = self.ask_each(places.len(), &commands, together)?;
         let (way, found) = answers.split_at(way);
@@ -79,11 +105,12 @@ impl Session {
         Ok(links.iter().zip(found).map(leads_to).collect())
     }
 
-    /// Asks each of `commands`, with the number of the place that it is about, of so many.
+    /// Asks each of `commands`, with the number of the place that it is about, of so many; without one it only
+    /// shows whether answers are where they belong.
     fn ask_each(
         &mut self,
         places: usize,
-        commands: &[(usize, Command<'_>)],
+        commands: &[(Option<usize>, Command<'_>)],
         together: bool,
     ) -> Result<Vec<Answers>, FtpError> {
         let mut answers = vec![Answers::default(); places];
@@ -92,8 +119,13 @@ impl Session {
         for some in commands.chunks(step.max(1)) {
             let (numbers, commands): (Vec<_>, Vec<_>) = some.iter().copied().unzip();
             self.converse(&commands, |within, reply| {
-                let told = &mut answers[numbers[within]];
-                match commands[within] {
+                let command = &commands[within];
+                in_form(command, &reply)?;
+                let Some(number) = numbers[within] else {
+                    return as_expected(command, &reply);
+                };
+                let told = &mut answers[number];
+                match command {
                     Command::Size(_) => {
                         told.size = accepted("SIZE", reply).and_then(|r| size_in(&r)).ok();
                     }
@@ -109,6 +141,41 @@ impl Session {
                 Ok(())
             })?;
         }
+        if !self.is_alive() {
+            self.mark_broken();
+            return Err(FtpError::Broken { verb: "SIZE" });
+        }
         Ok(answers)
+    }
+}
+
+/// A reply of several lines is a refusal, or the message of a directory, and has taken in no other one.
+fn in_form(command: &Command<'_>, reply: &Reply) -> Result<(), FtpError> {
+    let is_message = matches!(command, Command::Cwd(_)) && reply.code() == 250;
+    let may_be_long = is_message || reply.is_negative();
+    let begins_another = |line: &[u8]| {
+        let Some((code, behind)) = line.split_first_chunk::<3>() else {
+            return false;
+        };
+        // Servers may begin each line with the code.
+        let is_own = *code == *reply.code().to_string().as_bytes() && behind.first() == Some(&b'-');
+        code.iter().all(u8::is_ascii_digit)
+            && matches!(behind.first(), None | Some(b' ' | b'-'))
+            && !is_own
+    };
+    let fits = may_be_long && !reply.inner_lines().any(begins_another);
+    if reply.is_single_line() || fits {
+        Ok(())
+    } else {
+        Err(confused(command.verb(), reply))
+    }
+}
+
+/// For what is asked only to see whether answers are where they belong.
+fn as_expected(command: &Command<'_>, reply: &Reply) -> Result<(), FtpError> {
+    match command {
+        Command::Noop => exactly(200, "NOOP", reply),
+        _ if reply.code() == 250 => Ok(()),
+        _ => Err(confused(command.verb(), reply)),
     }
 }

@@ -63,12 +63,7 @@ impl Session {
         if enter_base.is_some() {
             self.set_away(true);
         }
-        let chance = chance()?;
-        let closing = (0..CLOSING).map(|n| match chance >> n & 1 {
-            0 => Command::Noop,
-            _ => Command::Pwd,
-        });
-        commands.extend(closing);
+        commands.extend(closing(Command::Pwd)?);
         let mut told = Vec::with_capacity(dirs.len());
         let mut form = Form::default();
         let mut entered = true;
@@ -136,7 +131,16 @@ fn single(verb: &'static str, reply: &Reply) -> Result<(), FtpError> {
     }
 }
 
-fn exactly(code: u16, verb: &'static str, reply: &Reply) -> Result<(), FtpError> {
+/// The questions that close a batch: NOOP and `other`, in an order that nobody can foresee.
+pub(super) fn closing(other: Command<'_>) -> Result<impl Iterator<Item = Command<'_>>, FtpError> {
+    let chance = chance()?;
+    Ok((0..CLOSING).map(move |n| match chance >> n & 1 {
+        0 => Command::Noop,
+        _ => other,
+    }))
+}
+
+pub(super) fn exactly(code: u16, verb: &'static str, reply: &Reply) -> Result<(), FtpError> {
     single(verb, reply)?;
     if reply.code() == code {
         Ok(())
@@ -145,7 +149,7 @@ fn exactly(code: u16, verb: &'static str, reply: &Reply) -> Result<(), FtpError>
     }
 }
 
-fn confused(verb: &'static str, reply: &Reply) -> FtpError {
+pub(super) fn confused(verb: &'static str, reply: &Reply) -> FtpError {
     FtpError::Protocol {
         verb,
         what: format!("{reply}, in a batch"),

@@ -284,6 +284,38 @@ impl Pool {
     }
 }
 
+#[cfg(test)]
+impl Pool {
+    /// For what needs no server; nobody is there.
+    fn for_tests(max_connections: usize, hard: bool) -> Self {
+        let second = Duration::from_secs(1);
+        let login = LoginConfig {
+            host: "127.0.0.1".into(),
+            route: crate::net::Route::default(),
+            obeys_pasv: false,
+            port: 1,
+            user: b"me".to_vec(),
+            password: crate::ftp::Secret::default(),
+            family: crate::net::AddressFamily::Any,
+            security: crate::ftp::Security::Off,
+            utf8: true,
+            account: None,
+            connect_timeout: second,
+            timeout: second,
+            active: None,
+        };
+        let config = PoolConfig {
+            max_connections,
+            idle: 60 * second,
+            last_idle: 60 * second,
+            patience: 5 * second,
+            hard,
+            ahead: false,
+        };
+        Self::new(login, config)
+    }
+}
+
 impl Drop for Pool {
     fn drop(&mut self) {
         self.close();

@@ -5,10 +5,8 @@ use std::time::{Duration, Instant};
 
 use log::Level;
 
-use super::idle::Idle;
 use super::{PoolError, Shared};
 use crate::ftp::{FtpError, Session};
-use crate::net::boottime;
 
 /// The first attempt of the probe comes after this, each following one after twice the time.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -35,6 +33,16 @@ impl Shared {
     /// Takes note of a login begun at `began` that failed without an answer of the server. Returns whether
     /// the caller is to wait for its return.
     pub(super) fn is_away(self: &Arc<Self>, began: Instant, error: &FtpError) -> bool {
+        self.is_away_for(began, error, Self::start_probe)
+    }
+
+    /// The same; `starts` is what starts the probe, and tells whether it runs.
+    fn is_away_for(
+        self: &Arc<Self>,
+        began: Instant,
+        error: &FtpError,
+        starts: impl FnOnce(&Arc<Self>) -> bool,
+    ) -> bool {
         // One that is full, or says anything else, is there.
         let answers = error.reply().is_some() || error.is_too_many_connections();
         let unreachable = matches!(error, FtpError::Unreachable { .. });
@@ -53,6 +61,14 @@ impl Shared {
         let said = error.to_string();
         if let Some(outage) = &mut state.outage {
             outage.said = said;
+        } else if !starts(self) {
+            // Nobody would ever end this outage: callers go on trying by themselves.
+            let waits = state.seen && self.config.hard;
+            drop(state);
+            if waits {
+                std::thread::sleep(FIRST_PAUSE);
+            }
+            return waits;
         } else {
             let level = if state.seen {
                 Level::Warn
@@ -62,21 +78,21 @@ impl Shared {
             log::log!(level, "the server is away: {said}; looking for its return");
             let until = began + patience;
             state.outage = Some(Outage { until, said });
-            self.start_probe();
         }
         let until = state.outage.as_ref().map(|outage| outage.until);
         state.seen && (self.config.hard || until.is_some_and(|until| Instant::now() < until))
     }
 
-    /// Starts the thread `ftpfs-probe`; it ends with the outage, or the pool.
-    fn start_probe(self: &Arc<Self>) {
+    /// Starts the thread `ftpfs-probe`; it ends with the outage, or the pool. Returns whether it runs.
+    fn start_probe(self: &Arc<Self>) -> bool {
         let weak = Arc::downgrade(self);
         let probe = std::thread::Builder::new()
             .name("ftpfs-probe".into())
             .spawn(move || probe(&weak));
-        if let Err(error) = probe {
-            log::warn!("nobody looks for the server's return: {error}");
+        if let Err(error) = &probe {
+            log::warn!("the server is away, and nobody looks for its return: {error}");
         }
+        probe.is_ok()
     }
 
     /// An attempt of the probe; whether the outage is over.
@@ -84,14 +100,14 @@ impl Shared {
         let attempt = Session::open(&self.login, &self.experience);
         let mut state = self.state.lock();
         match attempt {
-            Ok(session) if !state.closed => {
+            Ok(mut session) if !state.closed => {
                 log::info!("the server is back");
+                if self.config.ahead {
+                    session.keep_armed();
+                }
                 state.live += 1;
                 state.seen = true;
-                state.idle.push(Idle {
-                    session,
-                    since: boottime(),
-                });
+                state.keep(session);
             }
             Ok(_) => {}
             Err(error) if error.is_wrong_password() => state.refused = Some(error.to_string()),
@@ -130,5 +146,54 @@ fn probe(weak: &Weak<Shared>) {
             Some(shared) if !shared.has_returned(number, pause) => {}
             _ => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Pool;
+    use super::*;
+
+    fn refused() -> FtpError {
+        FtpError::Unreachable {
+            host: "127.0.0.1:1".into(),
+            source: std::io::ErrorKind::ConnectionRefused.into(),
+        }
+    }
+
+    #[test]
+    fn without_a_probe_there_is_no_outage_and_callers_try_by_themselves() {
+        for (seen, hard, waits) in [
+            (false, false, false),
+            (true, false, false),
+            (false, true, false),
+            (true, true, true),
+        ] {
+            let pool = Pool::for_tests(1, hard);
+            let shared = &pool.shared;
+            shared.state.lock().seen = seen;
+            let is_away = shared.is_away_for(Instant::now(), &refused(), |_| false);
+            assert_eq!(is_away, waits, "seen: {seen}, hard: {hard}");
+            assert_eq!(pool.away(), None);
+            // The next one who fails may have more luck with it.
+            assert_eq!(
+                shared.is_away_for(Instant::now(), &refused(), |_| true),
+                seen
+            );
+            assert!(pool.away().is_some());
+        }
+    }
+
+    #[test]
+    fn one_probe_is_enough() {
+        let pool = Pool::for_tests(1, false);
+        let started = std::cell::Cell::new(0);
+        for _ in 0..3 {
+            pool.shared.is_away_for(Instant::now(), &refused(), |_| {
+                started.set(started.get() + 1);
+                true
+            });
+        }
+        assert_eq!(started.get(), 1);
     }
 }

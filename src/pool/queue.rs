@@ -75,6 +75,14 @@ impl State {
         let at = (0..self.idle.len()).max_by_key(|at| rank(&self.idle[*at]))?;
         Some(self.idle.remove(at))
     }
+
+    /// One more session may be tried again, up to `most`, if the server's last refusal is long enough ago at `now`.
+    fn raise_if_due(&mut self, most: usize, now: Duration) {
+        if self.allowed < most.max(1) && self.raise_at.is_some_and(|at| now >= at) {
+            self.allowed += 1;
+            self.raise_at = Some(now + RAISE_AFTER);
+        }
+    }
 }
 
 impl Shared {
@@ -101,7 +109,7 @@ impl Shared {
                 if let Some(said) = &state.refused {
                     return Err(PoolError::RefusedBefore(said.clone()));
                 }
-                self.raise_if_due(&mut state);
+                state.raise_if_due(self.config.max_connections, boottime());
                 // Those that are being prepared come back at once.
                 let coming = state.ahead.count() >= state.queue.len();
                 if state.live < state.allowed && state.outage.is_none() && !coming {
@@ -202,21 +210,65 @@ impl Shared {
         }
     }
 
-    fn raise_if_due(&self, state: &mut State) {
-        if state.allowed >= self.config.max_connections.max(1) {
-            return;
-        }
-        let now = boottime();
-        if state.raise_at.is_some_and(|at| now >= at) {
-            state.allowed += 1;
-            state.raise_at = Some(now + RAISE_AFTER);
-        }
-    }
-
     pub(super) fn reclaim(&self) {
         let reclaimer = self.reclaimer.lock().clone();
         if let Some(reclaimer) = reclaimer.and_then(|weak| weak.upgrade()) {
             reclaimer.reclaim();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Pool;
+    use super::*;
+
+    #[test]
+    fn a_lowered_limit_rises_by_one_at_a_time() {
+        let pool = Pool::for_tests(3, false);
+        let mut state = pool.shared.state.lock();
+        let before = boottime();
+        for live in [3, 2] {
+            state.live = live;
+            pool.shared.allow_fewer(&mut state);
+        }
+        assert_eq!(state.allowed, 1);
+        let then = boottime() + RAISE_AFTER;
+        let just_before = before + RAISE_AFTER - Duration::from_millis(1);
+        for (now, allowed) in [
+            (just_before, 1),
+            (then, 2),
+            (then, 2),
+            (then + RAISE_AFTER / 2, 2),
+            (then + RAISE_AFTER, 3),
+            (then + 3 * RAISE_AFTER, 3),
+        ] {
+            state.raise_if_due(3, now);
+            assert_eq!(state.allowed, allowed, "{now:?}, {then:?}");
+        }
+    }
+
+    #[test]
+    fn who_waits_for_a_session_gets_the_place_that_may_be_tried_again() {
+        let pool = Pool::for_tests(2, false);
+        let shared = &pool.shared;
+        {
+            let mut state = shared.state.lock();
+            state.live = 2;
+            shared.allow_fewer(&mut state);
+            state.live = 1;
+        }
+        let next = || shared.next_step(Need::Command, false, Instant::now());
+        assert!(matches!(next(), Err(PoolError::ServerFull { allowed: 1 })));
+        shared.state.lock().raise_at = Some(boottime());
+        assert!(matches!(next(), Ok(Step::LogIn(_))));
+        assert_eq!(pool.counts().allowed, 2);
+        // A refusal lowers it anew, and the time begins again.
+        let full = FtpError::Refused {
+            verb: "PASS",
+            reply: crate::ftp::Reply::for_tests(530, "Too many users"),
+        };
+        shared.login_failed(full, Instant::now()).unwrap();
+        assert!(matches!(next(), Err(PoolError::ServerFull { allowed: 1 })));
     }
 }

@@ -2,11 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{Remote, RemoteError};
+use super::{ErrorKind, Remote, RemoteError};
 use crate::ftp::listing::{Entry, EntryKind, Modified, Precision};
 use crate::ftp::{LeadsTo, RemotePath, Session};
 
-/// Links asked about on one session, with up to four commands each.
+/// Links asked about on one session, with up to five commands each.
 const BATCH: usize = 500;
 
 impl Remote {
@@ -41,7 +41,15 @@ impl Remote {
                     None => lease.probe_pipelining(),
                 };
                 lease.follow(dir, links, together)
-            })?;
+            });
+            let found = match found {
+                // A name with line feeds, which anybody may have made: they stay links.
+                Err(error) if error.kind() == ErrorKind::Protocol => {
+                    log::warn!("{dir}: its links are shown as links: {error}");
+                    continue;
+                }
+                found => found?,
+            };
             for (place, leads) in places.iter().zip(found) {
                 become_target(&mut entries[*place], &leads);
             }

@@ -362,3 +362,56 @@ fn a_port_that_was_told_with_another_reply_is_used() {
     pool.close();
     server.finish();
 }
+
+#[test]
+fn the_session_that_ends_an_outage_is_armed_like_any_other() {
+    let back = Arc::new(AtomicBool::new(false));
+    let returning = || {
+        let back = Arc::clone(&back);
+        script(move |c| {
+            if !back.load(Ordering::SeqCst) {
+                c.send("220 ready");
+                c.line();
+                return;
+            }
+            c.greet(&[]);
+            for _ in 0..2 {
+                c.expect("RETR /f");
+                c.send_data(b"x");
+                c.send("226 done");
+            }
+            c.until_the_end();
+        })
+    };
+    let mut scripts = vec![plain()];
+    scripts.extend((0..100).map(|_| returning()));
+    let server = Scripted::start(scripts);
+    let config = PoolConfig {
+        ahead: true,
+        patience: LIMIT,
+        ..pool_of(1)
+    };
+    let pool = Pool::new(login(&server), config);
+    let mut first = pool.lease(Need::Command, soon()).unwrap();
+    first.mark_broken();
+    drop(first);
+    let retrieve = || {
+        let lease = pool.lease(Need::Data, soon()).unwrap();
+        let mut transfer = Transfer::retrieve(lease, &path("/f"), 0).unwrap();
+        while transfer.read(&mut [0; 7]).unwrap() > 0 {}
+        drop(transfer.finish(LIMIT).unwrap());
+    };
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(retrieve);
+        poll::until(LIMIT, "the server is away", || pool.away().is_some());
+        back.store(true, Ordering::SeqCst);
+        waiting.join().unwrap();
+    });
+    assert_eq!(server.count("RETR"), 1);
+    poll::until(LIMIT, "the next data connection is asked for", || {
+        server.count("EPSV") == 2
+    });
+    retrieve();
+    drop(pool);
+    server.finish();
+}
