@@ -244,6 +244,41 @@ fn what_gives_no_entry_is_told() {
     }
 }
 
+/// One name that the kernel does not take would cost the whole directory.
+#[test]
+fn names_longer_than_the_kernel_takes_are_told() {
+    let clock = ListingClock {
+        now: SystemTime::UNIX_EPOCH,
+        utc_offset: 0,
+    };
+    let (mlsd, list) = (ListingFormat::Mlsd, ListingFormat::List);
+    let cases = [
+        (mlsd, "type=file;size=1; ", ""),
+        (mlsd, "type=dir; ", ""),
+        (list, "-rw-r--r-- 1 u g 1 Jan 1 1970 ", ""),
+        (list, "lrwxrwxrwx 1 u g 1 Jan 1 1970 ", " -> x"),
+        (list, "01-01-70  12:00AM  <DIR>  ", ""),
+        (list, "+r,s1,\t", ""),
+    ];
+    for (format, front, behind) in cases {
+        for (length, fits) in [(255, true), (1024, true), (1025, false), (5000, false)] {
+            let line = |name: &str| format!("{front}{name}{behind}");
+            let long = "n".repeat(length);
+            let lines = [line("a"), line(&long), line("z")];
+            let listing = parse(format, lines.join("\r\n").as_bytes(), clock);
+            let names: Vec<_> = listing.entries.iter().map(|e| text(&e.name)).collect();
+            let told: Vec<_> = listing.unparsed.iter().map(|line| text(line)).collect();
+            if fits {
+                assert_eq!(names, ["a", &*long, "z"], "{front}");
+                assert!(told.is_empty(), "{told:?}");
+            } else {
+                assert_eq!(names, ["a", "z"], "{front}");
+                assert_eq!(told, [lines[1].escape_default().to_string()]);
+            }
+        }
+    }
+}
+
 /// Whatever comes: names are legal and taken from the input, and no line counts twice.
 fn check(format: ListingFormat, bytes: &[u8], clock: ListingClock) {
     let listing = parse(format, bytes, clock);
@@ -251,6 +286,7 @@ fn check(format: ListingFormat, bytes: &[u8], clock: ListingClock) {
     assert!(listing.entries.len() + listing.unparsed.len() <= lines);
     for entry in &listing.entries {
         assert_eq!(check_name(&entry.name), Ok(()));
+        assert!(entry.name.len() <= 1024);
         let here = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
         assert!(here(&entry.name), "{}", text(&entry.name));
         assert!(entry.target.as_deref().is_none_or(here));

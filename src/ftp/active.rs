@@ -206,14 +206,23 @@ impl Session {
                     last = Some(reply);
                     deadline = self.control().deadline(PATIENCE, what);
                 }
-                continue;
+                // One 1xx after the other is no reason to go on for ever.
+                match deadline.remaining() {
+                    Ok(_) => continue,
+                    Err(e) => {
+                        self.mark_broken();
+                        return Err(no_connection(verb, e));
+                    }
+                }
             }
             let control = self.control().stream();
             control.acknowledge_at_once();
             let beside = last.is_none().then_some(control);
             if let Err(e) = listener.wait(beside, &deadline) {
-                if let (None, Some(_), false) = (&first, &last, sends(verb)) {
-                    // Done without data: an empty listing.
+                let needs_data = sends(verb) || self.tls().is_some();
+                if let (None, Some(_), false) = (&first, &last, needs_data) {
+                    // Done without data: an empty listing. Under TLS what was on the connection is known from it
+                    // alone.
                     return Ok(Arrival {
                         data: None,
                         first: last,
@@ -244,24 +253,15 @@ impl Session {
             });
         };
         self.protect(&mut data, verb)?;
-        let mut first = match first {
+        let first = match first {
             Some(first) => first,
             None => self.reply_beside(&mut data, verb)?,
         };
-        if last.is_some() {
-            let time = self.timeout();
-            let what = || format!("the TLS handshake of {verb}");
-            let deadline = self.control().deadline(time, what);
-            let shaken = data.handshake(&deadline);
-            shaken.map_err(|e| FtpError::from_data(verb, e))?;
-        } else if first.is_preliminary()
-            && let Some(last) = self.shake_hands(&mut data, verb)?
-        {
-            first = last;
-        }
         if first.is_negative() {
             return Err(FtpError::Refused { verb, reply: first });
         }
+        let last = last.or_else(|| (!first.is_preliminary()).then(|| first.clone()));
+        let last = self.shake_hands(&mut data, verb, last)?;
         if let With::All(all) = with {
             give_all(&mut data, all).map_err(|e| FtpError::from_data(verb, e))?;
         }

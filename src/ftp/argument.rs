@@ -31,7 +31,9 @@ impl Session {
     /// # Errors
     /// As [`Session::enter`].
     pub(super) fn begin_to_enter(&mut self, dir: &RemotePath) -> Result<(), FtpError> {
-        if dir.is_root() && !self.is_away() && self.home_or_root().is_root() {
+        // A login whose directory is not known may be anywhere (z/OS, VMS: `257 "'ME.'"`).
+        let begins_in_root = matches!(self.experience().home(), Some(Ok(home)) if home.is_root());
+        if dir.is_root() && !self.is_away() && begins_in_root {
             return Ok(());
         }
         let command = Command::Cwd(dir.as_bytes());
@@ -65,10 +67,12 @@ impl Session {
         }
         let home = self.home_or_root();
         match self.accept(Command::Cwd(home.as_bytes())) {
-            Err(FtpError::Refused { .. }) | Ok(_) => {
+            Ok(_) => {
                 self.set_away(false);
                 Ok(())
             }
+            // Still there, which `begin_to_enter` has to know.
+            Err(FtpError::Refused { .. }) => Ok(()),
             Err(lost) => Err(lost),
         }
     }

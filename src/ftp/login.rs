@@ -154,14 +154,20 @@ fn reach(
     let mut control = ControlConnection::connect(config, experience.board().connection())?;
     control.set_limit(limit);
     let mut tls = security::before_greeting(&mut control, config, experience)?;
-    read_greeting(&mut control, experience)?;
+    read_greeting(&mut control, config, experience)?;
     if tls.is_none() {
         tls = security::after_greeting(&mut control, config, experience)?;
     }
     Ok((control, tls))
 }
 
-fn read_greeting(control: &mut ControlConnection, experience: &Experience) -> Result<(), FtpError> {
+fn read_greeting(
+    control: &mut ControlConnection,
+    config: &LoginConfig,
+    experience: &Experience,
+) -> Result<(), FtpError> {
+    let time = config.connect_timeout + config.timeout;
+    let deadline = control.deadline(time, || "the server's greeting".into());
     loop {
         let greeting = control.reply(GREETING)?;
         // 120: ready in some minutes. Nobody waits minutes, but some servers mean seconds.
@@ -169,6 +175,9 @@ fn read_greeting(control: &mut ControlConnection, experience: &Experience) -> Re
             experience.learn_greeting(&greeting);
             return accept(GREETING, greeting).map(drop);
         }
+        // Who says it again and again is not waited for, and so never found late otherwise.
+        let left = deadline.remaining();
+        left.map_err(|e| control.fail(FtpError::from_control(GREETING, e)))?;
     }
 }
 

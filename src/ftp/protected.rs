@@ -3,9 +3,17 @@
 //! vsftpd, ProFTPD and Pure-FTPd begin it only then; and they want each data connection to resume the session of
 //! its control connection, else they refuse it (522, 425).
 
+use std::io;
+use std::time::Duration;
+
 use super::reason::refusal_or_break;
+use super::session::accepted;
 use super::{FtpError, Reply, Session};
 use crate::net::{Deadline, Direction, Stream, wait_either};
+
+/// How long the last flight of a handshake may come behind the final reply. The server has sent it by then: it is
+/// on its way, perhaps a second time.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Session {
     /// From here on the data connection is encrypted, if the session is. Does not wait.
@@ -50,8 +58,12 @@ impl Session {
         }
     }
 
-    /// Brings the handshake on `data` to its end, after the 1xx. A final reply that came instead is the result:
-    /// there is no data then.
+    /// Brings the handshake on `data` to its end. `last` is the final reply, if that has come; the result is the
+    /// same, or the one that came meanwhile.
+    ///
+    /// A final reply does not make up for a handshake without an end. Under TLS 1.2 the server's last flight closes
+    /// it (RFC 5246 section 7.3), and its 226 may overtake that, and the data with it: what came of the data is seen
+    /// at their close_notify alone.
     ///
     /// # Errors
     /// The server's reason, or [`FtpError::TransferBroke`].
@@ -59,19 +71,29 @@ impl Session {
         &mut self,
         data: &mut Stream,
         verb: &'static str,
+        mut last: Option<Reply>,
     ) -> Result<Option<Reply>, FtpError> {
-        let time = self.timeout();
-        let deadline = self
-            .control()
-            .deadline(time, || format!("the TLS handshake of {verb}"));
+        let what = || format!("the TLS handshake of {verb}");
+        let (time, enough) = (self.timeout(), PATIENCE.min(self.timeout()));
+        let time = if last.is_some() { enough } else { time };
+        let mut deadline = self.control().deadline(time, what);
         loop {
             match data.try_handshake() {
-                Ok(true) => return Ok(None),
+                Ok(true) => return Ok(last),
                 Ok(false) => {}
                 Err(error) => {
-                    let said = self.words_for_a_break(verb);
+                    let said = match last {
+                        Some(last) => accepted(verb, last),
+                        None => self.words_for_a_break(verb),
+                    };
                     return Err(refusal_or_break(said, verb, error));
                 }
+            }
+            if last.is_some() {
+                // The server has answered: all that can be late is this connection.
+                data.wait(Direction::Read, &deadline)
+                    .map_err(|source| FtpError::TransferBroke { verb, source })?;
+                continue;
             }
             if !self.control().has_reply() {
                 self.wait_for_both(data, verb, &deadline)?;
@@ -80,7 +102,10 @@ impl Session {
                 Some(reply) if reply.is_negative() => {
                     return Err(FtpError::Refused { verb, reply });
                 }
-                Some(reply) if !reply.is_preliminary() => return Ok(Some(reply)),
+                Some(reply) if !reply.is_preliminary() => {
+                    last = Some(reply);
+                    deadline = self.control().deadline(enough, what);
+                }
                 _ => {}
             }
         }
@@ -122,14 +147,40 @@ impl Session {
 
 /// Ends what we send. Under TLS the connection stays until the server has answered: what it says on it meanwhile
 /// has to be read, or the end becomes a reset (vsftpd then answers 426).
+///
+/// # Errors
+/// Bytes that were taken from the caller cannot leave. The connection has ended with RST then, so that the server
+/// does not take what it has for all.
 pub(super) fn end_of_data(
     mut data: Stream,
     session: &Session,
     verb: &'static str,
-) -> Option<Stream> {
-    let deadline = Deadline::after(session.timeout(), "the end of the data to leave");
-    if let Err(e) = data.shutdown_write(&deadline) {
-        log::debug!("{verb}: closing the data connection: {e}");
+) -> Result<Option<Stream>, FtpError> {
+    let time = session.timeout();
+    let ended = send_rest(&mut data, time).and_then(|()| {
+        let deadline = Deadline::after(time, "the end of the data to leave");
+        data.shutdown_write(&deadline)
+    });
+    match ended {
+        Ok(()) => {}
+        // The kernel has all of the data. It may have heard of the server's end before it was told of ours, and once
+        // it was told of ours it need not hear of it again (`store_all`).
+        Err(e) if !data.is_encrypted() || e.kind() == io::ErrorKind::NotConnected => {
+            log::debug!("{verb}: closing the data connection: {e}");
+        }
+        Err(source) => {
+            data.abort();
+            return Err(FtpError::TransferBroke { verb, source });
+        }
     }
-    data.is_encrypted().then_some(data)
+    Ok(data.is_encrypted().then_some(data))
+}
+
+/// Gives the kernel what TLS still holds of the data. Each stretch of it has its own time, as those before it had.
+fn send_rest(data: &mut Stream, time: Duration) -> io::Result<()> {
+    while data.is_encrypted() && data.try_write(&[])?.is_none() {
+        let deadline = Deadline::after(time, "the rest of the data to leave");
+        data.wait(Direction::Write, &deadline)?;
+    }
+    Ok(())
 }

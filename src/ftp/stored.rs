@@ -181,11 +181,11 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
     }
 
     /// Ends what we send, and gives the session out, which still owes the final reply.
-    fn end_of_data(&mut self) -> Option<(S, Option<Stream>)> {
+    fn end_of_data(&mut self) -> Option<(S, Result<Option<Stream>, FtpError>)> {
         let session = self.session.take()?;
         let data = self.data.take();
-        let unread = data.and_then(|data| end_of_data(data, &session, self.verb));
-        Some((session, unread))
+        let ended = data.map_or(Ok(None), |data| end_of_data(data, &session, self.verb));
+        Some((session, ended))
     }
 
     /// As [`Transfer::finish`], for an upload to `path` on a server that answers several commands in one segment:
@@ -216,7 +216,7 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
             let answered = control.stream().wait(Direction::Read, &deadline).is_ok();
             log::debug!("{verb}: the server answers while it takes data: {answered}");
         }
-        let Some((mut session, mut unread)) = self.end_of_data() else {
+        let Some((mut session, ended)) = self.end_of_data() else {
             return Err(FtpError::Broken { verb });
         };
         let control = session.control_mut();
@@ -225,32 +225,50 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
         }
         let patience = Duration::from_secs(1).max(4 * control.round_trip().unwrap_or_default());
         let first = control.reply_within(verb, time)?;
-        unread.iter_mut().for_each(Stream::drain);
+        let sent = ended.map(|mut unread| unread.iter_mut().for_each(Stream::drain));
         if ahead && matches!(first.code(), 425 | 426) {
             session.early_one_failed();
         }
+        let ending = session.replies_behind(verb, first, behind, &commands, patience)?;
+        // A refusal says more; anything else was said of a file that is not whole.
+        sent?;
+        Ok((session, ending))
+    }
+}
+
+impl Session {
+    /// How an upload ended whose first reply since the 1xx is `first`. So long is waited for each of the others,
+    /// where the first does not say that the file is stored.
+    fn replies_behind(
+        &mut self,
+        verb: &'static str,
+        first: Reply,
+        behind: Behind,
+        commands: &[Command<'_>],
+        patience: Duration,
+    ) -> Result<Ending, FtpError> {
         let is_stored = |reply: &Reply| matches!(reply.code(), 226 | 250);
         let mut rest = Vec::with_capacity(commands.len());
-        for command in &commands {
-            let control = session.control_mut();
+        for command in commands {
+            let control = self.control_mut();
             let reply = if is_stored(&first) {
                 control.reply(command.verb())?
             } else {
                 match control.reply_within(command.verb(), patience) {
                     Ok(reply) => reply,
                     Err(_) if refuses(&first) => {
-                        return Err(session.blame_tls13(FtpError::Refused { verb, reply: first }));
+                        return Err(self.blame_tls13(FtpError::Refused { verb, reply: first }));
                     }
                     // Pure-FTPd answers all that it reads at a time with one 500.
-                    Err(_) => return Ok((session, Ending::Unclear)),
+                    Err(_) => return Ok(Ending::Unclear),
                 }
             };
             rest.push((command.verb(), reply));
         }
         if is_stored(&first) {
-            session.set_holds_offset(false);
+            self.set_holds_offset(false);
             let answers = behind.answers(rest).ok_or(FtpError::Broken { verb })?;
-            return Ok((session, Ending::InOrder(Box::new(answers))));
+            return Ok(Ending::InOrder(Box::new(answers)));
         }
         // The final reply is one of the others: the only 226, or 250 in the last place.
         let at = rest
@@ -262,26 +280,26 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
                     .map(|_| rest.len() - 1)
             });
         if let Some(at) = at {
-            session.set_holds_offset(false);
+            self.set_holds_offset(false);
             let mut replies = vec![first];
             replies.extend(rest.into_iter().map(|(_, reply)| reply));
             replies.remove(at + 1);
             let verbs = commands.iter().map(Command::verb);
             let answers = behind.answers(verbs.zip(replies).collect());
             let answers = answers.ok_or(FtpError::Broken { verb })?;
-            return Ok((session, Ending::Early(Box::new(answers))));
+            return Ok(Ending::Early(Box::new(answers)));
         }
         if refuses(&first) {
-            return Err(session.blame_tls13(FtpError::Refused { verb, reply: first }));
+            return Err(self.blame_tls13(FtpError::Refused { verb, reply: first }));
         }
         // The last one is the upload's.
         match rest.pop() {
             Some((_, reply)) if reply.is_negative() => {
-                Err(session.blame_tls13(FtpError::Refused { verb, reply }))
+                Err(self.blame_tls13(FtpError::Refused { verb, reply }))
             }
             _ => {
-                session.mark_broken();
-                Ok((session, Ending::Unclear))
+                self.mark_broken();
+                Ok(Ending::Unclear)
             }
         }
     }

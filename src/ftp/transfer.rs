@@ -21,7 +21,7 @@ pub(super) struct Begun {
     /// `None` where the server needs none, and has answered with more than a 1xx.
     pub(super) data: Option<Stream>,
     pub(super) first: Reply,
-    /// The final reply, if it came before the data connection was seen.
+    /// The final reply, if it came before the data connection was seen, or its handshake over.
     pub(super) last: Option<Reply>,
     /// The replies to SIZE and MDTM, where they were asked.
     pub(super) told: Option<(Reply, Reply)>,
@@ -151,10 +151,11 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
             early: last.map(|last| accepted(verb, last)),
         };
         if !first.is_preliminary() {
-            // Done without data: an empty listing on some servers.
             transfer.early = Some(accepted(verb, first));
+            // Done without data: an empty listing on some servers. Where the connection is encrypted, it says itself
+            // what was on it.
             if !sends {
-                transfer.data = None;
+                transfer.data = transfer.data.take().filter(Stream::is_encrypted);
             }
         }
         Ok(transfer)
@@ -239,15 +240,12 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
                 return Err(error);
             }
         }
-        let mut first = session.reply_beside(&mut data, verb)?;
-        if first.is_preliminary()
-            && let Some(last) = session.shake_hands(&mut data, verb)?
-        {
-            first = last;
-        }
+        let first = session.reply_beside(&mut data, verb)?;
         if first.is_negative() {
             return Err(FtpError::Refused { verb, reply: first });
         }
+        let last = (!first.is_preliminary()).then(|| first.clone());
+        let last = session.shake_hands(&mut data, verb, last)?;
         if let (With::All(all), true) = (with, restarts) {
             given = give_all(&mut data, all);
         }
@@ -255,7 +253,7 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
         Ok(Begun {
             data: Some(data),
             first,
-            last: None,
+            last,
             told,
         })
     }
@@ -383,12 +381,12 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
             return Err(FtpError::Broken { verb });
         };
         let data = self.data.take().filter(|_| self.sends);
-        let mut unread = data.and_then(|data| end_of_data(data, &session, verb));
+        let ended = data.map_or(Ok(None), |data| end_of_data(data, &session, verb));
         let reply = match self.early.take() {
             Some(reply) => reply,
             None => session.control_mut().reply_within(verb, time),
         };
-        unread.iter_mut().for_each(Stream::drain);
+        let sent = ended.map(|mut unread| unread.iter_mut().for_each(Stream::drain));
         let reply = reply?;
         if self.ahead && matches!(reply.code(), 425 | 426) {
             session.early_one_failed();
@@ -397,6 +395,8 @@ impl<S: DerefMut<Target = Session>> Transfer<S> {
         if moves_a_file(verb) {
             session.set_holds_offset(false);
         }
+        // Stored, the server says; but not all that was sent.
+        sent?;
         Ok((session, reply))
     }
 

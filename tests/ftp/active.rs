@@ -112,6 +112,37 @@ fn the_server_connects_to_the_address_of_the_control_connection() {
 }
 
 #[test]
+fn one_1xx_after_the_other_is_no_connection() {
+    let (given_up, is_given_up) = std::sync::mpsc::channel();
+    let server = Scripted::start(vec![script(move |c| {
+        c.greet(&[]);
+        eprt(c);
+        c.send("200 ok");
+        c.expect("RETR /f");
+        let enough = Instant::now() + 2 * TIME;
+        let many = "150 coming\r\n".repeat(400);
+        while is_given_up.try_recv().is_err() && Instant::now() < enough {
+            c.send_raw(many.as_bytes());
+        }
+    })]);
+    let config = LoginConfig {
+        connect_timeout: Duration::from_secs(1),
+        ..active(&server)
+    };
+    let mut session = Session::open(&config, &Arc::default()).unwrap();
+    let error = read(&mut session).unwrap_err();
+    let said = error.to_string();
+    assert!(
+        said.contains("no data connection: timed out after 1 s"),
+        "{said}"
+    );
+    assert!(!session.is_in_step());
+    drop(session);
+    given_up.send(()).unwrap();
+    server.finish();
+}
+
+#[test]
 fn a_file_is_stored_and_the_1xx_may_come_after_the_connection() {
     let (server, mut session) = one(script(|c| {
         c.greet(&[]);

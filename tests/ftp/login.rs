@@ -1,7 +1,7 @@
 //! From the greeting to TYPE I, and all the ways in which it does not get there.
 
 use std::sync::{Arc, Mutex, Once};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ftpfs::ftp::{FtpError, RemotePath, Secret, Session};
 
@@ -30,6 +30,29 @@ fn greetings_of_all_kinds() {
         );
         server.finish();
     }
+}
+
+#[test]
+fn who_greets_without_an_end_is_given_up() {
+    let (given_up, is_given_up) = std::sync::mpsc::channel();
+    let server = Scripted::start(vec![script(move |c| {
+        let enough = Instant::now() + Duration::from_secs(20);
+        let many = "120 soon\r\n".repeat(400);
+        while is_given_up.try_recv().is_err() && Instant::now() < enough {
+            c.send_raw(many.as_bytes());
+        }
+    })]);
+    let mut config = config(&server);
+    config.connect_timeout = Duration::from_millis(500);
+    config.timeout = Duration::from_millis(500);
+    let error = Session::open(&config, &Arc::default()).unwrap_err();
+    given_up.send(()).unwrap();
+    let said = error.to_string();
+    assert!(
+        error.is_timeout() && said.ends_with("waiting for the server's greeting"),
+        "{said}"
+    );
+    server.finish();
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod support;
 
 mod active;
 mod control;
+mod encrypted;
 mod follow;
 mod login;
 mod network;

@@ -54,6 +54,13 @@ fn a_file_from_an_offset() {
 
 /// `command` would answer EPSV itself.
 fn answer_epsv(c: &mut Conversation, answer: &str) {
+    log_in_at(c, "257 \"/\"");
+    assert_eq!(c.line().unwrap(), "EPSV");
+    c.send(answer);
+}
+
+/// `command` would answer PWD itself.
+fn log_in_at(c: &mut Conversation, home: &str) {
     while c.line().unwrap() != "PWD" {
         let last = c.lines_so_far().pop().unwrap();
         let answer = match last.split(' ').nth(1).unwrap() {
@@ -64,9 +71,7 @@ fn answer_epsv(c: &mut Conversation, answer: &str) {
         };
         c.send(answer);
     }
-    c.send("257 \"/\"");
-    assert_eq!(c.line().unwrap(), "EPSV");
-    c.send(answer);
+    c.send(home);
 }
 
 #[test]
@@ -275,6 +280,62 @@ fn an_empty_listing_without_data() {
         server.lines().iter().filter(|l| *l == "1 CWD /d").count(),
         1
     );
+    server.finish();
+}
+
+/// z/OS and OpenVMS begin in a directory whose name is no path.
+#[test]
+fn where_a_login_begins_is_not_taken_for_the_root() {
+    for (home, entered) in [
+        ("257 \"'ME.'\" is the prefix", true),
+        ("550 who knows", true),
+        ("257 \"/home\"", true),
+        ("257 \"/\"", false),
+    ] {
+        let (server, mut session) = one(script(move |c| {
+            c.greet(&[]);
+            log_in_at(c, home);
+            c.answer("LIST -a", "226 nothing here");
+            c.until_the_end();
+        }));
+        let mut transfer = Transfer::list(&mut session, ListCommand::ListAll, &path("/")).unwrap();
+        assert_eq!(read_to_end(&mut transfer).unwrap(), b"");
+        transfer.finish(TIME).unwrap();
+        drop(session);
+        let lines = server.lines();
+        let at = |line: &str| lines.iter().position(|l| l == line);
+        assert_eq!(at("1 CWD /").is_some(), entered, "{home}");
+        assert!(at("1 CWD /") < at("1 LIST -a"), "{home}");
+        server.finish();
+    }
+}
+
+/// Who was not let back is not where the login began.
+#[test]
+fn a_refused_way_back_is_known() {
+    let (server, mut session) = one(script(|c| {
+        c.greet(&[]);
+        c.answer("LIST -a", "226 nothing here");
+        // Back to the root for MLSD.
+        c.refuse_cwd();
+        c.answer("MLSD /d", "226 nothing here");
+        c.answer("LIST -a", "226 nothing here");
+        c.until_the_end();
+    }));
+    for (how, dir) in [
+        (ListCommand::ListAll, "/d"),
+        (ListCommand::Mlsd, "/d"),
+        (ListCommand::ListAll, "/"),
+    ] {
+        Transfer::list(&mut session, how, &path(dir))
+            .unwrap()
+            .finish(TIME)
+            .unwrap();
+    }
+    drop(session);
+    let lines = server.lines();
+    let root = lines.iter().rposition(|l| l == "1 CWD /").unwrap();
+    assert!(lines[..root].contains(&"1 MLSD /d".to_owned()), "{lines:?}");
     server.finish();
 }
 

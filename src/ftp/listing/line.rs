@@ -3,6 +3,10 @@
 use super::{Entry, EntryKind, Modified};
 use crate::ftp::check_name;
 
+/// Bytes of a name that Linux takes from FUSE (`FUSE_NAME_MAX`; 4095 since Linux 6.14). With a longer one it refuses
+/// the reading of the whole directory.
+const LONGEST_NAME: usize = 1024;
+
 /// What a parser says of a line.
 #[derive(Debug)]
 pub(super) enum Outcome {
@@ -66,7 +70,7 @@ pub(super) fn entry(name: &[u8], kind: EntryKind, told: Told<'_>) -> Outcome {
     if matches!(name, b"." | b"..") {
         return Outcome::Skip;
     }
-    if check_name(name).is_err() {
+    if check_name(name).is_err() || name.len() > LONGEST_NAME {
         return Outcome::Bad;
     }
     Outcome::Entry(Entry {

@@ -68,7 +68,7 @@ pub struct Modified {
 /// One line of a listing, understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// The name in its directory: never empty, `.`, `..`, nor with `/`, NUL, CR or LF inside.
+    /// The name in its directory: never empty, `.`, `..`, nor with `/`, NUL, CR or LF inside, at most 1024 bytes.
     pub name: Vec<u8>,
     /// File, directory, link or other.
     pub kind: EntryKind,
