@@ -179,22 +179,19 @@ impl std::fmt::Debug for FileReader {
 
 impl FileReader {
     /// Reads of the file that is at `path` and was `version` when it was opened. Without a
-    /// version, its end is where the server says it is. `known`: bytes of this content are remembered, by us or by
-    /// the kernel, so that already the first download is to be of this version.
+    /// version, its end is where the server says it is.
     pub fn new(
         context: ReadContext,
         path: RemotePath,
         content: ContentId,
         version: Option<FileVersion>,
-        known: bool,
     ) -> Arc<Self> {
         let window = ReadaheadWindow::new(context.readahead);
         Arc::new(Self {
             context,
             content,
             version,
-            // What the kernel or a writer has shown of it counts.
-            delivered: AtomicBool::new(known),
+            delivered: AtomicBool::new(false),
             another: AtomicBool::new(false),
             retired: AtomicBool::new(false),
             arrived: AtomicU64::new(0),
@@ -206,13 +203,20 @@ impl FileReader {
                 waiters: VecDeque::new(),
                 filling: false,
                 detached: false,
-                begun: known,
+                begun: false,
                 end: None,
                 segments: Segments::new(),
                 pinned: Vec::new(),
             }),
             stream: Mutex::new(Stream::new()),
         })
+    }
+
+    /// Bytes of this content are remembered: already the first download is to be of this version. `shown`: somebody
+    /// may have seen some of them.
+    pub fn is_known(&self, shown: bool) {
+        self.state.lock().begun = true;
+        self.delivered.store(shown, Ordering::Relaxed);
     }
 
     /// The content that is read.

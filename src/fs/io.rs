@@ -30,6 +30,7 @@ impl FtpFs {
     ) {
         let mut state = handle.file.state.lock();
         if let Some(writer) = state.writer.clone() {
+            state.shown = true;
             drop(state);
             return self.read_staged(writer, offset, size, done);
         }

@@ -273,6 +273,7 @@ impl FtpFs {
             }
         };
         let reader = state.reader.take();
+        state.shown |= reader.as_ref().is_some_and(|reader| reader.has_delivered());
         drop(state);
         let ours = joined.is_none();
         if let Some(joined) = joined {
@@ -433,7 +434,13 @@ impl FtpFs {
             // Handles that are open and this one share a reader, unless the content is another.
             if changed || state.handles == 0 || state.reader.is_none() {
                 let (content, known) = self.content_of(ino, version);
-                state.reader = Some(self.new_reader(path.clone(), content, version, known));
+                let reader = self.new_reader(path.clone(), content, version);
+                if known {
+                    // The kernel gives its pages of it without asking us.
+                    reader.is_known(true);
+                }
+                state.reader = Some(reader);
+                state.shown &= state.handles > 0;
                 keep = known && !changed;
             }
         }

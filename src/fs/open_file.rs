@@ -65,6 +65,8 @@ pub(super) struct OpenState {
     pub(super) epoch: u64,
     /// About to be deleted or replaced through this mount: what its handles may want is kept.
     pub(super) leaving: bool,
+    /// Handles may have seen bytes of it that no present reader has given out.
+    pub(super) shown: bool,
     /// Deleted or replaced through this mount while it was open.
     pub(super) nameless: bool,
 }
@@ -152,6 +154,7 @@ impl OpenFile {
             writer: None,
             epoch: 0,
             leaving: false,
+            shown: false,
             nameless: false,
         };
         Arc::new(Self {

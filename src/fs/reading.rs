@@ -34,9 +34,8 @@ impl FtpFs {
         path: RemotePath,
         content: ContentId,
         version: Option<FileVersion>,
-        known: bool,
     ) -> Arc<FileReader> {
-        FileReader::new(self.reading.clone(), path, content, version, known)
+        FileReader::new(self.reading.clone(), path, content, version)
     }
 
     /// A reader of what the file is now, in place of `stale`, of which nobody has seen a byte. May wait.
@@ -64,8 +63,8 @@ impl FtpFs {
             // Another handle was faster.
             reader.content() != stale.content() && reader.version() == version
         });
-        let reader = other
-            .unwrap_or_else(|| self.new_reader(path, ContentId(self.new_number()), version, false));
+        let reader =
+            other.unwrap_or_else(|| self.new_reader(path, ContentId(self.new_number()), version));
         state.entry = entry;
         state.version = version;
         state.reader = Some(Arc::clone(&reader));
@@ -86,8 +85,9 @@ impl FtpFs {
             return Ok(Arc::clone(reader));
         }
         let path = self.path_of(file.ino).ok_or(FsError::Errno(libc::ESTALE))?;
-        // What the writer has shown was of this version.
-        let reader = self.new_reader(path, ContentId(self.new_number()), state.version, true);
+        let reader = self.new_reader(path, ContentId(self.new_number()), state.version);
+        // What programs have seen of it was of this version.
+        reader.is_known(state.shown);
         state.reader = Some(Arc::clone(&reader));
         Ok(reader)
     }

@@ -180,6 +180,7 @@ impl FtpFs {
             // Readers would take the new time for somebody else's change.
             state.epoch += 1;
             let reader = state.reader.take();
+            state.shown |= reader.as_ref().is_some_and(|reader| reader.has_delivered());
             drop(state);
             reader.iter().for_each(|reader| reader.retire());
         }
@@ -285,6 +286,7 @@ impl FtpFs {
         state.writer = Some(Arc::clone(&writer));
         state.epoch += 1;
         let reader = state.reader.take();
+        state.shown |= reader.as_ref().is_some_and(|reader| reader.has_delivered());
         drop(state);
         self.supersede(&path);
         // Readers see staged bytes from now on; the download would be of an old content.

@@ -404,9 +404,12 @@ impl FileWriter {
     /// Deletes the temporary file, if there may be one. Who gives up an upload and does not begin it
     /// anew calls this.
     pub(super) fn remove_temporary(&self, stream: &mut Stream) {
-        if let Some(name) = stream.temporary.take()
-            && !self.context.remove(&name)
-        {
+        let Some(name) = stream.temporary.take() else {
+            return;
+        };
+        // Pure-FTPd puts a file aside to delete it, and leaves it there if its upload ends in that moment.
+        self.context.remote.await_given_up(&name);
+        if !self.context.remove(&name) {
             // The next commit of this file uses it again.
             stream.temporary = Some(name);
         }

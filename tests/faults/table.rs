@@ -216,7 +216,7 @@ const TABLE: &[Fault] = &[
         &[(ALL, Fails(TIME)), (MOUNT, Fails(TIME))]),
     fault("replies_drip", |p, _| { p.on(Verb::Any).drip_replies(Duration::from_millis(1)); },
         &[(ALL, Done), (MOUNT, Done)]),
-    fault("data_drips", |p, o| { p.on(o.verb()).drip_data(Duration::from_millis(1)); },
+    fault("data_drips", |p, o| { p.on(o.verb()).drip_data(Duration::from_micros(300)); },
         &[(LISTINGS, Done), (&[CatSmall, CpInSmall, Overwrite, Append, Fsync], Done)]),
 
     // The server is not there, or has no place.
