@@ -140,7 +140,12 @@ impl FtpFs {
         if !writes {
             reply |= FopenFlags::FOPEN_NOFLUSH;
         }
-        let opened = self.new_handle(&file, flags, reply);
+        let files = self.files.lock();
+        if !files.by_inode.contains_key(&ino) && self.moves.ended_since(began, &path) {
+            // It was retired, and stored anew since: it is not to come back with the size of before that.
+            return Ok(None);
+        }
+        let opened = self.handle_in(files, &file, flags, reply);
         let changed = self.changed_since(began, &path);
         if !matches!(changed, Ok(false)) {
             self.release(opened.handle);
@@ -211,8 +216,17 @@ impl FtpFs {
     }
 
     pub(super) fn new_handle(&self, file: &Arc<OpenFile>, flags: i32, reply: FopenFlags) -> Opened {
+        self.handle_in(self.files.lock(), file, flags, reply)
+    }
+
+    fn handle_in(
+        &self,
+        mut files: MutexGuard<'_, Files>,
+        file: &Arc<OpenFile>,
+        flags: i32,
+        reply: FopenFlags,
+    ) -> Opened {
         let number = self.new_number();
-        let mut files = self.files.lock();
         // A release may have retired it since it was looked up.
         let known = files.by_inode.entry(file.ino).or_insert_with(|| {
             self.inodes.lock().pin(file.ino);
