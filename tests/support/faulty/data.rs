@@ -282,7 +282,7 @@ impl Channel {
         loop {
             let room = self.room(way);
             if room == 0 {
-                self.note_stall();
+                self.note_stall(way);
                 return Ok(());
             }
             let cut = self.cut();
@@ -332,15 +332,28 @@ impl Channel {
         stalls.min().unwrap_or(ROOM).min(ROOM)
     }
 
-    fn note_stall(&mut self) {
-        if self.cutting.is_some() || std::mem::replace(&mut self.stalled, true) {
+    /// It happens when there is something to hold back: from then on the sender is in the middle of its transfer.
+    fn note_stall(&mut self, way: Way) {
+        if !self.may_stall() {
             return;
         }
+        let Phase::Relaying { client, server } = &mut self.phase else {
+            return;
+        };
+        let from = if way == Way::Up { client } else { server };
+        if !from.has_news() {
+            return;
+        }
+        self.stalled = true;
         for rule in &self.plan {
             if matches!(rule.action, Action::StallData(_)) {
                 rule.hit();
             }
         }
+    }
+
+    fn may_stall(&self) -> bool {
+        self.cutting.is_none() && !self.stalled
     }
 
     fn cut(&self) -> Option<(Arc<Rule>, u64, How)> {
@@ -426,7 +439,9 @@ impl Channel {
                     on.push((client.fd(), PollFlags::OUT));
                 }
                 for (from, to, way) in [(client, server, Way::Up), (server, client, Way::Down)] {
-                    if !from.eof && self.room(way) > 0 && to.waiting() < ROOM {
+                    let looks = self.room(way) > 0 && to.waiting() < ROOM;
+                    let waits = self.room(way) == 0 && self.may_stall();
+                    if !from.eof && (looks || waits) {
                         on.push((from.fd(), PollFlags::IN));
                     }
                     if to.wants_to_write() {

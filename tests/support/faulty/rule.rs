@@ -361,7 +361,7 @@ impl When<'_> {
         self.set(Action::CutData(count, how))
     }
 
-    /// `count` bytes of the data go through, and the others when the fault is lifted.
+    /// `count` bytes of the data go through, and the others when the fault is lifted. It happens when there are others.
     pub fn stall_data_after(self, count: u64) -> Fault {
         self.set(Action::StallData(count))
     }

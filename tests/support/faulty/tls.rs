@@ -160,6 +160,12 @@ impl Layer {
         }
     }
 
+    /// Something has come that [`Layer::read`] would give at once, be it the end.
+    pub(super) fn has_plaintext(&mut self) -> bool {
+        use io::BufRead as _;
+        self.connection.reader().fill_buf().is_ok()
+    }
+
     /// Looks at what has come, if anything has.
     fn take_in(&mut self, mut socket: &TcpStream) -> io::Result<bool> {
         if self.is_stalled() {

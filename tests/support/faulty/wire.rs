@@ -116,6 +116,15 @@ impl End {
         poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
     }
 
+    /// Something has come from the peer that nobody has read, be it the end.
+    pub(super) fn has_news(&mut self) -> bool {
+        if self.tls.as_mut().is_some_and(|tls| tls.has_plaintext()) {
+            return true;
+        }
+        let mut fds = [PollFd::new(&self.stream, PollFlags::IN)];
+        poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+    }
+
     /// The peer has ended its side, and said nothing before.
     pub(super) fn has_left_silently(&self) -> bool {
         match self.stream.peek(&mut [0]) {
