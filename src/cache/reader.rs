@@ -214,7 +214,7 @@ impl FileReader {
 
     /// Bytes of this content are remembered: already the first download is to be of this version. `shown`: somebody
     /// may have seen some of them.
-    pub fn is_known(&self, shown: bool) {
+    pub fn set_known(&self, shown: bool) {
         self.state.lock().begun = true;
         self.delivered.store(shown, Ordering::Relaxed);
     }

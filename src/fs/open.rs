@@ -451,7 +451,7 @@ impl FtpFs {
                 let reader = self.new_reader(path.clone(), content, version);
                 if known {
                     // The kernel gives its pages of it without asking us.
-                    reader.is_known(true);
+                    reader.set_known(true);
                 }
                 state.reader = Some(reader);
                 state.shown &= state.handles > 0;

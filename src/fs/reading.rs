@@ -87,7 +87,7 @@ impl FtpFs {
         let path = self.path_of(file.ino).ok_or(FsError::Errno(libc::ESTALE))?;
         let reader = self.new_reader(path, ContentId(self.new_number()), state.version);
         // What programs have seen of it was of this version.
-        reader.is_known(state.shown);
+        reader.set_known(state.shown);
         state.reader = Some(Arc::clone(&reader));
         Ok(reader)
     }

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 
 use super::copies::{Copies, Own, find, is_the_same, now_noted, save, take};
 use super::in_use::{NameUse, NamesInUse, remove};
-use super::place::{Earlier, Kept, Place};
+use super::place::{Earlier, Kept, Place, write_note};
 use super::sidecar::{Replaces, Sidecar};
 use super::staging::StagedContent;
 use super::{JournalConfig, JournalError, Left};
@@ -194,7 +194,7 @@ impl Journal {
             });
         }
         let noted = save(&mut kept, content, staging, is_new)
-            .and_then(|()| self.note(place, &kept, before.as_ref()));
+            .and_then(|()| self.note(&kept, before.as_ref()));
         if is_new && !matches!(noted, Ok(true)) {
             take(&mut self.own.lock(), &kept);
             kept.remove();
@@ -208,7 +208,7 @@ impl Journal {
 
     /// The bytes are on the disk: so is the note from here on, and what it replaces goes. False if the copy was ended
     /// meanwhile.
-    fn note(&self, place: &Place, kept: &Kept, before: Option<&Kept>) -> io::Result<bool> {
+    fn note(&self, kept: &Kept, before: Option<&Kept>) -> io::Result<bool> {
         let writing = self.notes.lock();
         let current = find(&mut self.own.lock(), &kept.sidecar.path, &kept.note).map(|own| {
             // It may have been moved.
@@ -220,7 +220,7 @@ impl Journal {
         let Some(current) = current else {
             return Ok(false);
         };
-        place.write_note(&current.note, &current.sidecar)?;
+        write_note(&current.note, &current.sidecar)?;
         let replaced = now_noted(&mut self.own.lock(), &current, before);
         drop(writing);
         replaced.iter().for_each(Own::remove);
@@ -335,9 +335,7 @@ impl Journal {
     }
 
     fn rewrite(&self, kept: &Kept) {
-        if let Some(place) = &self.place
-            && let Err(error) = place.write_note(&kept.note, &kept.sidecar)
-        {
+        if let Err(error) = write_note(&kept.note, &kept.sidecar) {
             log::error!("{}: {error}", kept.note.display());
         }
     }
@@ -487,7 +485,7 @@ mod tests {
         let sidecar = Sidecar::example(path("f"), 0);
         let note = place.note("1-1");
         let kept = Kept { sidecar, note };
-        let noted = journal.note(place, &kept, None);
+        let noted = journal.note(&kept, None);
         assert!(!noted.unwrap());
         assert!(!kept.note.exists());
     }

@@ -148,7 +148,7 @@ fn number_of(note: &Path) -> Option<u64> {
 mod tests {
     use std::time::Duration;
 
-    use super::super::place::{JournalConfig, Place};
+    use super::super::place::{JournalConfig, Place, write_note};
     use super::*;
 
     fn config(directory: &Path) -> JournalConfig {
@@ -191,7 +191,7 @@ mod tests {
             sidecar.when = std::time::UNIX_EPOCH + Duration::from_secs(when);
             sidecar.replaces = replaces;
             fs::write(place.note(stem).with_extension("data"), "").unwrap();
-            place.write_note(&place.note(stem), &sidecar).unwrap();
+            write_note(&place.note(stem), &sidecar).unwrap();
         }
         let expected = ["7-6", "7-7", "7-1", "7-3", "8-9"];
         let shared = kept_in(&place.directory, false);
@@ -208,14 +208,14 @@ mod tests {
         let config = config(dir.path());
         let place = Place::open(&config, false).unwrap().0;
         let mut sidecar = Sidecar::example(path("f"), 0);
-        place.write_note(&place.note("7-1"), &sidecar).unwrap();
+        write_note(&place.note("7-1"), &sidecar).unwrap();
         sidecar.data = Some(dir.path().join("not mounted/kept-7-2.data"));
         sidecar.path = path("g");
-        place.write_note(&place.note("7-2"), &sidecar).unwrap();
+        write_note(&place.note("7-2"), &sidecar).unwrap();
         // Here it is not the file that is missing.
         sidecar.data = Some(dir.path().join("x".repeat(300)));
         sidecar.path = path("h");
-        place.write_note(&place.note("7-3"), &sidecar).unwrap();
+        write_note(&place.note("7-3"), &sidecar).unwrap();
         let found = kept_in(&place.directory, true);
         assert_eq!(stems(&found), ["7-3", "7-2"]);
         assert!(!place.note("7-1").exists(), "somebody has deleted the data");

@@ -174,11 +174,6 @@ impl Place {
         earlier
     }
 
-    /// See [`write_note`].
-    pub(super) fn write_note(&self, note: &Path, sidecar: &Sidecar) -> io::Result<()> {
-        write_note(note, sidecar)
-    }
-
     pub(super) fn note(&self, stem: &str) -> PathBuf {
         self.directory.join(format!("{stem}.{KEPT}"))
     }

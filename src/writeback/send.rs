@@ -157,12 +157,9 @@ impl FileWriter {
         } else {
             self.in_place(&path, slot, all)?
         };
-        {
-            let mut state = self.state.lock();
-            if !upload.beside {
-                // What is there from now on is our own.
-                state.seen_free = None;
-            }
+        if !upload.beside {
+            // What is there from now on is our own.
+            self.state.lock().seen_free = None;
         }
         *self.progress.lock() = upload.upload.progress();
         stream.upload = Some(upload);
