@@ -92,18 +92,27 @@ impl Kept {
         writer.state.lock().mode_pending = is_new && sidecar.mode.is_some();
         writer.guard(now);
         if is_part && writer.state.lock().way() == Way::Whole {
-            self.make_whole(&writer, sidecar)?;
+            self.make_whole(&writer, sidecar, now)?;
         }
         writer.commit()?;
         Ok(())
     }
 
-    /// The server may lose the old content while the whole new one goes in its place: it is kept first.
-    fn make_whole(&self, writer: &FileWriter, mut sidecar: Sidecar) -> Result<(), RecoverError> {
+    /// The server may lose the old content while the whole new one goes in its place: it is kept first, as what
+    /// replaces what is there `now`.
+    fn make_whole(
+        &self,
+        writer: &FileWriter,
+        mut sidecar: Sidecar,
+        now: Left,
+    ) -> Result<(), RecoverError> {
         writer.fetch(0..sidecar.base_valid)?;
         File::open(self.copy())?.sync_all()?;
         sidecar.staged.insert(0..sidecar.base_valid);
         sidecar.base_valid = 0;
+        if let Left::File(now) = now {
+            (sidecar.base, sidecar.patched) = (Some(now), None);
+        }
         write_note(&self.note, &sidecar)?;
         Ok(())
     }

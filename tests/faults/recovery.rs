@@ -8,9 +8,10 @@ use libtest_mimic::Trial;
 use crate::Site;
 use crate::kept::{Kept, Test, trial};
 use crate::operation::{LARGE, Operation, SMALL, Seen, bytes};
-use crate::support::faulty::Verb;
+use crate::support::faulty::{How, Verb};
 
 const LIMIT: Duration = Duration::from_secs(30);
+const DAY: Duration = Duration::from_secs(86_400);
 
 const TESTS: &[(&str, &[&str], Test)] = &[
     (
@@ -22,6 +23,11 @@ const TESTS: &[(&str, &[&str], Test)] = &[
         "a_patched_file_that_another_replaced_is_left_alone",
         &[],
         a_replaced_file_is_left_alone,
+    ),
+    (
+        "a_patch_whose_recovery_was_cut_is_stored_by_the_next",
+        &["upload=inplace"],
+        a_patch_is_stored_by_the_next,
     ),
     (
         "an_append_on_its_way_is_not_repeated",
@@ -50,15 +56,21 @@ pub(crate) fn trials(site: &Site) -> Vec<Trial> {
 impl Kept {
     /// A change inside `large` has begun to go to the server, which has gone before it got a byte of it.
     fn patch_in_vain(&mut self) {
+        self.change_in_vain(&["text 800000", "close"]);
+    }
+
+    /// The same of a process that does these steps; the first one is done before the server has gone.
+    fn change_in_vain(&mut self, steps: &[&str]) {
         // From here on it is known that the server patches in place.
         self.hold(&["edit large", "text 400000", "close"]).does(3);
         let stalled = self.ground.proxy.on(Verb::Stor).at("large");
         let stalled = stalled.stall_data_after(0);
-        let mut holder = self.hold(&["edit large", "text 800000", "close"]);
+        let mut holder = self.hold(&[&["edit large"], steps].concat());
         stalled.happens_within(LIMIT);
         self.ground.proxy.go_down();
         holder.does(2);
-        assert_ne!(holder.next(), 0, "nobody has the data");
+        let outcomes: Vec<_> = steps[1..].iter().map(|_| holder.next()).collect();
+        assert_ne!(*outcomes.last().unwrap(), 0, "nobody has the data");
         self.kill();
         self.ground.proxy.heal();
     }
@@ -84,12 +96,33 @@ fn a_replaced_file_is_left_alone(kept: &mut Kept) {
     let theirs = File::options().write(true).open(kept.there("large"));
     let theirs = theirs.unwrap();
     fs::write(kept.there("large"), bytes(9, LARGE)).unwrap();
-    let day = Duration::from_secs(86_400);
-    theirs.set_modified(SystemTime::now() - day).unwrap();
+    theirs.set_modified(SystemTime::now() - DAY).unwrap();
     let (code, said) = kept.recover(&[kept.ground.url()]);
     assert_eq!(code, Some(7), "{said}");
     assert!(fs::read(kept.there("large")).unwrap() == bytes(9, LARGE));
     kept.copy();
+}
+
+/// The whole file had begun to replace the patched one.
+fn a_patch_is_stored_by_the_next(kept: &mut Kept) {
+    // Byte 0 cannot be patched.
+    kept.change_in_vain(&["text 800000", "sync", "text 0", "close"]);
+    let cut = kept.ground.proxy.on(Verb::Stor).at("large");
+    let cut = cut.cut_data_after(100_000, How::Fin);
+    let recovery = ["-o", "upload=inplace", kept.ground.url()];
+    let (code, said) = kept.recover(&recovery);
+    assert_eq!(code, Some(7), "{said}");
+    assert!(cut.hits() > 0);
+    kept.ground.proxy.heal();
+    let half = File::options().write(true).open(kept.there("large"));
+    let half = half.unwrap();
+    assert_ne!(half.metadata().unwrap().len(), LARGE as u64);
+    // As if the recovery had come a day after the patch.
+    half.set_modified(SystemTime::now() + DAY).unwrap();
+    let (code, said) = kept.recover(&recovery);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(kept.is_empty());
+    assert!(fs::read(kept.there("large")).unwrap() == changed_at(&[0, 400_000, 800_000]));
 }
 
 fn an_append_is_not_repeated(kept: &mut Kept) {
