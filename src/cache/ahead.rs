@@ -5,7 +5,8 @@ use std::ops::Bound;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use super::listing::{Directory, EndLoading, ListingCache, Loaded};
+use super::directory::{Directory, EndLoading, Loaded};
+use super::listing::ListingCache;
 use super::walks::Next;
 use crate::ftp::RemotePath;
 use crate::ftp::listing::EntryKind;

@@ -5,9 +5,10 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use lru::LruCache;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use super::ahead::Guesses;
+use super::directory::{Change, Directory, EndLoading, Loaded};
 use super::own_time::{OwnTime, keep_known_times, missing_times};
 use super::walks::Walks;
 use crate::ftp::RemotePath;
@@ -46,45 +47,6 @@ pub struct ListingCache {
     pub(super) walks: Mutex<Walks>,
     /// Guards what is to be listed on a guess; taken alone.
     pub(super) guesses: Mutex<Guesses>,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Directory {
-    /// Guards one directory's entries; never held over the network.
-    pub(super) state: Mutex<State>,
-    loaded: Condvar,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct State {
-    pub(super) known: Option<Known>,
-    /// The directory inside where somebody went last.
-    pub(super) onward: Option<Vec<u8>>,
-    /// Present while a thread asks the server: our own changes since it began.
-    loading: Option<Vec<Change>>,
-    /// How many requests have ended, and how the last one did.
-    requests: u64,
-    failure: Option<Arc<RemoteError>>,
-}
-
-#[derive(Debug)]
-pub(super) struct Known {
-    pub(super) entries: Entries,
-    /// When the server was asked.
-    asked: Instant,
-    /// Nobody has looked at it: it was listed on a guess.
-    ahead: bool,
-    /// The same by the wall clock.
-    fetched: SystemTime,
-    /// The server has contradicted it since.
-    expired: bool,
-}
-
-/// One of our own changes to a directory, after the server has confirmed it.
-#[derive(Debug, Clone)]
-enum Change {
-    Put(Box<Remembered>),
-    Remove(Vec<u8>),
 }
 
 impl ListingCache {
@@ -198,10 +160,32 @@ impl ListingCache {
         }
     }
 
+    /// Looks at the last listing, however old. `look` is told how old it is: older than everything if the server has
+    /// contradicted it since. Our own changes are in it.
+    pub fn peek_last<R>(
+        &self,
+        dir: &RemotePath,
+        look: impl FnOnce(&Entries, Duration) -> R,
+    ) -> Option<R> {
+        let directory = Arc::clone(self.directories.lock().get(dir)?);
+        let state = directory.state.lock();
+        let known = state.known.as_ref()?;
+        let age = known.asked.elapsed();
+        let age = if known.expired { Duration::MAX } else { age };
+        Some(look(&known.entries, age))
+    }
+
     /// Our own change: `entry` is there now, new or other than before. With `own`, its time is the
     /// one that was shown while it was written.
     pub fn put(&self, dir: &RemotePath, entry: Entry, own: Option<OwnTime>) {
         self.change(dir, Change::Put(Box::new(Remembered { entry, own })));
+    }
+
+    /// Our own change of an entry that is known: `edit` makes it what it is now.
+    pub fn edit(&self, dir: &RemotePath, name: &[u8], edit: impl FnOnce(&mut Remembered)) {
+        if let Some(directory) = self.directory(dir) {
+            directory.edit(name, edit);
+        }
     }
 
     /// Our own change: `name` is gone.
@@ -211,21 +195,7 @@ impl ListingCache {
 
     /// Our own change: `dir` was just made, so it is empty.
     pub fn put_empty(&self, dir: &RemotePath) {
-        let known = Known {
-            entries: Entries::new(),
-            asked: Instant::now(),
-            fetched: SystemTime::now(),
-            ahead: false,
-            expired: false,
-        };
-        let state = State {
-            known: Some(known),
-            ..State::default()
-        };
-        let directory = Directory {
-            state: Mutex::new(state),
-            loaded: Condvar::new(),
-        };
+        let directory = Directory::empty();
         self.directories
             .lock()
             .put(dir.clone(), Arc::new(directory));
@@ -269,18 +239,7 @@ impl ListingCache {
         let Some(directory) = self.directory(dir) else {
             return;
         };
-        let mut state = directory.state.lock();
-        if let Some(log) = &mut state.loading {
-            log.push(change.clone());
-        }
-        let Some(known) = &mut state.known else {
-            return;
-        };
-        let names = known.entries.len();
-        change.apply(&mut known.entries);
-        let other_names = known.entries.len() != names;
-        drop(state);
-        if other_names {
+        if directory.change(change) {
             self.changed_inside(dir);
         }
     }
@@ -393,99 +352,5 @@ impl ListingCache {
             };
             total -= size(&oldest);
         }
-    }
-}
-
-impl Known {
-    pub(super) fn len(&self) -> usize {
-        self.entries.len()
-    }
-}
-
-impl Change {
-    fn apply(self, entries: &mut Entries) {
-        match self {
-            Self::Put(remembered) => {
-                entries.insert(remembered.entry.name.clone(), *remembered);
-            }
-            Self::Remove(name) => {
-                entries.remove(&name);
-            }
-        }
-    }
-}
-
-/// A listing as it is remembered, and when the server was asked.
-pub(super) type Loaded = (Entries, SystemTime);
-
-impl State {
-    pub(super) fn is_unlisted(&self, max_age: Duration) -> bool {
-        let fresh = |known: &Known| !known.expired && known.asked.elapsed() <= max_age;
-        self.loading.is_none() && !self.known.as_ref().is_some_and(fresh)
-    }
-}
-
-impl Directory {
-    /// Whether nothing is known of it that is at most `max_age` old, and nobody is asking.
-    pub(super) fn is_unlisted(&self, max_age: Duration) -> bool {
-        self.state.lock().is_unlisted(max_age)
-    }
-
-    /// Whoever gets true asks the server now.
-    pub(super) fn claim(&self, max_age: Duration) -> bool {
-        let mut state = self.state.lock();
-        let free = state.is_unlisted(max_age);
-        if free {
-            state.loading = Some(Vec::new());
-        }
-        free
-    }
-
-    /// The answer of the server is here: whoever waits for it may go on.
-    pub(super) fn arrived(
-        &self,
-        outcome: Result<Loaded, RemoteError>,
-        asked: Instant,
-        ahead: bool,
-    ) {
-        let mut state = self.state.lock();
-        let changes = state.loading.take().unwrap_or_default();
-        state.requests += 1;
-        match outcome {
-            Ok((mut entries, fetched)) => {
-                changes
-                    .into_iter()
-                    .for_each(|change| change.apply(&mut entries));
-                state.known = Some(Known {
-                    entries,
-                    asked,
-                    fetched,
-                    ahead,
-                    expired: false,
-                });
-                state.failure = None;
-            }
-            Err(error) => {
-                if error.kind() == ErrorKind::NotFound {
-                    state.known = None;
-                }
-                state.failure = Some(Arc::new(error));
-            }
-        }
-        self.loaded.notify_all();
-    }
-}
-
-/// Loading that ends without an answer, by a defect or because a guess was not answered, must not leave
-/// the others waiting for ever: they ask themselves.
-pub(super) struct EndLoading<'a>(pub(super) &'a Directory);
-
-impl Drop for EndLoading<'_> {
-    fn drop(&mut self) {
-        let mut state = self.0.state.lock();
-        state.loading = None;
-        state.failure = None;
-        state.requests += 1;
-        self.0.loaded.notify_all();
     }
 }

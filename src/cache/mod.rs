@@ -11,6 +11,7 @@ mod lane;
 mod trial;
 mod pace;
 mod listing;
+mod directory;
 mod small_files;
 mod own_time;
 #[doc(hidden)]

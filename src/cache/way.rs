@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use super::listing::{Known, ListingCache};
+use super::directory::Known;
+use super::listing::ListingCache;
 use crate::ftp::RemotePath;
 
 /// Directories asked for together.
