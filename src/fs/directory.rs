@@ -115,12 +115,33 @@ impl FtpFs {
         Ok(())
     }
 
+    /// What [`FtpFs::read_dir_plus`] tells is in memory: the listing, however old, with our own changes since.
+    ///
+    /// # Errors
+    /// `WouldWait`; EBADF; what listing the directory failed with.
+    pub fn may_read_dir_plus(&self, handle: u64, wait: Wait) -> Result<(), FsError> {
+        let snapshot = self.snapshot(handle)?;
+        // One that has gone has no entries.
+        let Ok(path) = self.path(snapshot.ino) else {
+            return Ok(());
+        };
+        match (self.listings.peek_last(&path, |_, _| ()), wait) {
+            (Some(()), _) => Ok(()),
+            (None, Wait::No) => Err(FsError::WouldWait),
+            (None, Wait::Yes) => {
+                let got = self.listings.get(&path, Duration::MAX, |_, _| ());
+                got.map_err(|error| self.unlisted(&path, &error))
+            }
+        }
+    }
+
     /// Like [`FtpFs::read_dir`], with attributes; counts a reference for each entry taken
     /// that has some.
     ///
     /// The kernel believes names and attributes that come this way, whatever it knew before. So they are
     /// those of this moment, not of the snapshot: else an open of a name would hit the file that had it then
-    /// and was renamed away. A name that has gone since has neither.
+    /// and was renamed away, and a file that has grown would be cut in the kernel's memory, where who reads it just
+    /// then finds zeros. A name that has gone since has neither. [`FtpFs::may_read_dir_plus`] comes before.
     ///
     /// # Errors
     /// EBADF.
@@ -141,9 +162,15 @@ impl FtpFs {
                 return Ok(());
             }
             let entries: Vec<_> = part.iter().map(|(_, entry, _)| *entry).collect();
+            // Before the listing is looked at: it knows what was closed until then.
+            let open = entries
+                .iter()
+                .map(|entry| self.open_now(snapshot.ino, entry));
+            let open: Vec<_> = open.collect();
             let listed = self.listed_now(snapshot.ino, &entries);
-            for ((ino, entry, next_offset), listed) in part.into_iter().zip(listed) {
-                let looked = self.looked_now(&snapshot, ino, entry, listed);
+            let now = open.into_iter().zip(listed);
+            for ((ino, entry, next_offset), (open, listed)) in part.into_iter().zip(now) {
+                let looked = open.or_else(|| self.looked_now(&snapshot, ino, entry, listed));
                 // glibc passes over a number 0, as of a deleted file.
                 let number = looked.as_ref().map_or(0, |looked| looked.attr.ino.0);
                 let taken = take(&DirEntry {
@@ -173,8 +200,19 @@ impl FtpFs {
             entries.iter().map(now).collect()
         };
         let path = self.path(dir).ok();
-        path.and_then(|path| self.listings.peek(&path, Duration::MAX, look))
+        path.and_then(|path| self.listings.peek_last(&path, look))
             .unwrap_or_else(|| entries.iter().map(|_| ListedNow::Unknown).collect())
+    }
+
+    /// A file that is open is what our handles made it.
+    fn open_now(&self, dir: u64, entry: &Entry) -> Option<Looked> {
+        let ino = {
+            let inodes = self.inodes.lock();
+            let ino = inodes.find(dir, &entry.name)?;
+            (inodes.kind(ino) == Some(EntryKind::File)).then_some(ino)?
+        };
+        let file = self.open_file(ino)?;
+        Some(self.looked(ino, &file.entry(), Duration::ZERO))
     }
 
     fn looked_now(
@@ -185,24 +223,14 @@ impl FtpFs {
         listed: ListedNow,
     ) -> Option<Looked> {
         let (dir, name) = (snapshot.ino, &entry.name);
-        let (present, kind) = {
-            let inodes = self.inodes.lock();
-            let present = inodes.find(dir, name);
-            (present, present.and_then(|present| inodes.kind(present)))
-        };
-        if let Some(present) = present
-            && kind == Some(EntryKind::File)
-            && let Some(file) = self.open_file(present)
-        {
-            return Some(self.looked(present, &file.entry(), Duration::ZERO));
-        }
         match listed {
             ListedNow::As(entry, age) => {
                 let number = self.inodes.lock().number(dir, name, entry.kind);
                 Some(self.looked(number, &entry, age))
             }
             ListedNow::Gone => None,
-            ListedNow::Unknown if present == Some(ino) => {
+            // It has been forgotten just now.
+            ListedNow::Unknown if self.inodes.lock().find(dir, name) == Some(ino) => {
                 Some(self.looked(ino, entry, Duration::MAX))
             }
             ListedNow::Unknown => None,

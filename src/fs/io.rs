@@ -67,7 +67,7 @@ impl FtpFs {
                     } else if asked.has_delivered() {
                         Err(error)
                     } else {
-                        fs.reader_anew(&handle, &asked).map(drop)
+                        fs.read_anew(&handle, &asked)
                     };
                     match reopened {
                         Ok(()) => fs.read_of(&handle, offset, size, anew - 1, done),

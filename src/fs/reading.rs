@@ -38,15 +38,16 @@ impl FtpFs {
         FileReader::new(self.reading.clone(), path, content, version)
     }
 
-    /// A reader of what the file is now, in place of `stale`, of which nobody has seen a byte. May wait.
+    /// The handle gets a reader of what the file is now, in place of `stale`, of which nobody has seen a byte. Nothing is
+    /// done where a change of ours is under way, or has ended meanwhile: that is what is to be read. May wait.
     ///
     /// # Errors
     /// ESTALE if a handle has seen bytes of the file: its number stands for those.
-    pub(super) fn reader_anew(
+    pub(super) fn read_anew(
         &self,
         handle: &Handle,
         stale: &Arc<FileReader>,
-    ) -> Result<Arc<FileReader>, FsError> {
+    ) -> Result<(), FsError> {
         let file = &handle.file;
         let began = self.moves.now();
         let path = self.path(file.ino)?;
@@ -55,8 +56,10 @@ impl FtpFs {
         let entry = self.listed_as(&path, &found, version, began);
         let readers = self.files.lock().readers(file);
         let mut state = file.state.lock();
-        let seen = readers.iter().any(|reader| reader.has_delivered());
-        if seen || state.writer.is_some() || state.nameless {
+        if state.writer.is_some() || self.moves.ended_since(began, &path) {
+            return Ok(());
+        }
+        if state.nameless || readers.iter().any(|reader| reader.has_delivered()) {
             return Err(FsError::Errno(libc::ESTALE));
         }
         let other = state.reader.clone().filter(|reader| {
@@ -72,7 +75,7 @@ impl FtpFs {
         drop(state);
         self.inodes.lock().set_content(file.ino, None);
         self.attributes_changed(file.ino);
-        Ok(reader)
+        Ok(())
     }
 
     /// The reader of an open file; after a writer it is made anew, for what the writer left.

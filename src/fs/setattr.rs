@@ -221,23 +221,16 @@ impl FtpFs {
         time: Option<(SystemTime, Option<FileVersion>)>,
     ) {
         let Some(dir) = path.parent() else { return };
-        let look = |entries: &crate::cache::Entries, _| entries.get(path.name()).cloned();
-        let Some(Some(found)) = self.listings.peek(&dir, Duration::MAX, look) else {
-            return;
-        };
-        let mut entry = found.entry;
-        edit(&mut entry);
-        let own = match time {
-            None => found.own,
-            Some((shown, stored)) => {
-                let listed = entry.size.map(|size| FileVersion {
-                    size,
-                    modified: Some(shown),
-                });
-                stored.or(listed).map(|stored| OwnTime { shown, stored })
-            }
-        };
-        self.listings.put(&dir, entry, own);
+        self.listings.edit(&dir, path.name(), |found| {
+            edit(&mut found.entry);
+            let Some((shown, stored)) = time else { return };
+            let listed = found.entry.size.map(|size| FileVersion {
+                size,
+                modified: Some(shown),
+            });
+            let stored = stored.or(listed);
+            found.own = stored.map(|stored| OwnTime { shown, stored });
+        });
     }
 
     /// Who may not change attributes is told EPERM, as chmod(2) and utimes(2) have it.

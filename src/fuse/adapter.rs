@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use fuser::{
     AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, INodeNo,
@@ -20,10 +20,10 @@ use fuser::{
 };
 
 use super::answer::{
-    Attributes, Created, Done, Entry, GENERATION, OpenDirectory, OpenFile, Target,
+    Attributes, Created, Done, EntriesPlus, Entry, OpenDirectory, OpenFile, Target,
 };
 use super::codepage::Codepage;
-use super::decode::{bare_attributes, is_plain_file, no_replace, permissions, time_change};
+use super::decode::{is_plain_file, no_replace, permissions, time_change};
 use super::dispatch::Dispatch;
 use super::naming::Naming;
 use super::slot::Call;
@@ -419,25 +419,20 @@ impl Filesystem for FuseAdapter {
         ino: INodeNo,
         handle: FileHandle,
         offset: u64,
-        mut reply: ReplyDirectoryPlus,
+        reply: ReplyDirectoryPlus,
     ) {
         let call = Call::on("readdirplus", request, ino.0);
-        let mut take = |entry: &DirEntry<'_>| {
-            let (ttl, attr) = match &entry.looked {
-                Some(looked) => (looked.ttl, looked.attr),
-                None => (Duration::ZERO, bare_attributes(entry)),
-            };
-            let name = self.codepage.shown(entry.name);
-            let name = OsStr::from_bytes(&name);
-            !reply.add(attr.ino, entry.next_offset, name, &ttl, &attr, GENERATION)
-        };
-        match self
-            .dispatch
-            .now(&call, |fs| fs.read_dir_plus(handle.0, offset, &mut take))
-        {
-            Ok(()) => reply.ok(),
-            Err(errno) => reply.error(errno),
-        }
+        let (dispatch, codepage) = (Arc::clone(&self.dispatch), self.codepage);
+        self.dispatch.ask(call, reply, move |fs, call, wait| {
+            fs.may_read_dir_plus(handle.0, wait)?;
+            Ok(EntriesPlus {
+                dispatch: Arc::clone(&dispatch),
+                call: call.clone(),
+                codepage,
+                handle: handle.0,
+                offset,
+            })
+        });
     }
 
     fn releasedir(

@@ -1,14 +1,20 @@
 //! How each kind of result is answered, and undone when the kernel did not take it.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fuser::{
-    FileHandle, FopenFlags, Generation, ReplyAttr, ReplyCreate, ReplyData, ReplyEmpty, ReplyEntry,
-    ReplyOpen,
+    FileHandle, FopenFlags, Generation, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectoryPlus,
+    ReplyEmpty, ReplyEntry, ReplyOpen,
 };
 
-use super::slot::Refuse;
-use crate::fs::{FtpFs, Looked, Opened};
+use super::codepage::Codepage;
+use super::decode::bare_attributes;
+use super::dispatch::Dispatch;
+use super::slot::{Call, Refuse};
+use crate::fs::{DirEntry, FtpFs, Looked, Opened};
 
 /// Inode numbers are never used twice, so that one generation is enough.
 pub(super) const GENERATION: Generation = Generation(0);
@@ -112,6 +118,39 @@ impl Answer for OpenDirectory {
     fn take_back(self, fs: &Arc<FtpFs>) {
         fs.releasedir(self.0);
     }
+}
+
+/// Entries of a directory with their attributes, found when they are given: only then is it known how many are
+/// wanted.
+pub(super) struct EntriesPlus {
+    pub(super) dispatch: Arc<Dispatch>,
+    pub(super) call: Call,
+    pub(super) codepage: Codepage,
+    pub(super) handle: u64,
+    pub(super) offset: u64,
+}
+
+impl Answer for EntriesPlus {
+    type Reply = ReplyDirectoryPlus;
+
+    fn give(self, mut reply: ReplyDirectoryPlus) {
+        let mut take = |entry: &DirEntry<'_>| {
+            let (ttl, attr) = match &entry.looked {
+                Some(looked) => (looked.ttl, looked.attr),
+                None => (Duration::ZERO, bare_attributes(entry)),
+            };
+            let name = self.codepage.shown(entry.name);
+            let name = OsStr::from_bytes(&name);
+            !reply.add(attr.ino, entry.next_offset, name, &ttl, &attr, GENERATION)
+        };
+        let read = |fs: &Arc<FtpFs>| fs.read_dir_plus(self.handle, self.offset, &mut take);
+        match self.dispatch.now(&self.call, read) {
+            Ok(()) => reply.ok(),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn take_back(self, _: &Arc<FtpFs>) {}
 }
 
 /// A new file's inode, with a reference, and a handle of it.

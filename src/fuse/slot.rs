@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use fuser::{
-    Errno, ReplyAttr, ReplyCreate, ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite,
-    Request,
+    Errno, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry,
+    ReplyOpen, ReplyWrite, Request,
 };
 use parking_lot::Mutex;
 
 /// What is asked, of what, and by whom: for jobs, log lines and the watchdog.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Call {
     /// The operation's name in POSIX.
     pub(super) operation: &'static str,
@@ -64,6 +64,7 @@ refuse_by_error!(
     ReplyAttr,
     ReplyCreate,
     ReplyData,
+    ReplyDirectoryPlus,
     ReplyEmpty,
     ReplyEntry,
     ReplyOpen,

@@ -210,6 +210,7 @@ impl Caller {
     pub(crate) fn list(&self, ino: u64) -> Outcome<Vec<(String, FileAttr)>> {
         let handle = patiently(|wait| self.fs.opendir(ino, wait))?;
         let mut entries = Vec::new();
+        patiently(|wait| self.fs.may_read_dir_plus(handle, wait))?;
         let listed = self.fs.read_dir_plus(handle, 0, &mut |entry| {
             if let Some(looked) = &entry.looked {
                 let name = String::from_utf8(entry.name.to_vec()).unwrap();

@@ -59,6 +59,68 @@ fn offsets_stay_true_while_the_directory_changes() {
     });
 }
 
+/// Sizes as they reach the kernel when `meanwhile` happens between the first entry and those behind it.
+fn sizes(
+    caller: &crate::caller::Caller,
+    handle: u64,
+    meanwhile: impl FnOnce(),
+) -> Vec<(String, u64)> {
+    let (mut sizes, mut meanwhile) = (Vec::new(), Some(meanwhile));
+    let read = caller.fs.read_dir_plus(handle, 0, &mut |entry| {
+        if let Some(looked) = &entry.looked {
+            let name = String::from_utf8(entry.name.to_vec()).unwrap();
+            sizes.push((name, looked.attr.size));
+            meanwhile.take().into_iter().for_each(|happens| happens());
+        }
+        true
+    });
+    read.unwrap();
+    sizes
+}
+
+/// The kernel would cut what it has of the file, and who reads it just then would find zeros.
+#[test]
+fn a_file_that_is_closed_while_it_is_listed_has_its_new_size() {
+    on_each(|site| {
+        let folder = site.folder(Options::default());
+        let caller = &folder.caller;
+        folder.put("a", b"");
+        folder.put("log", b"old.");
+        let handle = caller.fs.opendir(ROOT, Wait::Yes).unwrap();
+        let number = caller.number("log");
+        let append = libc::O_WRONLY | libc::O_APPEND;
+        let writer = caller.open(number, append).unwrap();
+        caller.write(writer, 4, b"new.").unwrap();
+        let listed = sizes(caller, handle, || caller.close(writer).unwrap());
+        assert_eq!(listed[1], ("log".to_owned(), 8));
+        caller.fs.releasedir(handle);
+    });
+}
+
+/// Nor does one that is known from the opendir alone keep the size that it had then.
+#[test]
+fn a_listing_that_was_forgotten_is_asked_for_again() {
+    on_each(|site| {
+        let folder = site.folder(Options::default());
+        let caller = &folder.caller;
+        folder.put("a", b"");
+        folder.put("log", b"old.");
+        let handle = caller.fs.opendir(ROOT, Wait::Yes).unwrap();
+        let number = caller.number("log");
+        let append = libc::O_WRONLY | libc::O_APPEND;
+        let writer = caller.open(number, append).unwrap();
+        caller.write(writer, 4, b"new.").unwrap();
+        caller.close(writer).unwrap();
+        caller.fs.drop_caches();
+        let unasked = caller.fs.may_read_dir_plus(handle, Wait::No);
+        assert!(unasked.unwrap_err().would_wait());
+        caller.fs.may_read_dir_plus(handle, Wait::Yes).unwrap();
+        let listed = sizes(caller, handle, || ());
+        assert_eq!(listed[1], ("log".to_owned(), 8));
+        caller.fs.releasedir(handle);
+    });
+}
+
 #[test]
 fn a_closed_directory_is_no_directory() {
     on_each(|site| {
