@@ -163,10 +163,7 @@ impl FtpFs {
             }
             let entries: Vec<_> = part.iter().map(|(_, entry, _)| *entry).collect();
             // Before the listing is looked at: it knows what was closed until then.
-            let open = entries
-                .iter()
-                .map(|entry| self.open_now(snapshot.ino, entry));
-            let open: Vec<_> = open.collect();
+            let open = self.open_now(snapshot.ino, &entries);
             let listed = self.listed_now(snapshot.ino, &entries);
             let now = open.into_iter().zip(listed);
             for ((ino, entry, next_offset), (open, listed)) in part.into_iter().zip(now) {
@@ -204,15 +201,23 @@ impl FtpFs {
             .unwrap_or_else(|| entries.iter().map(|_| ListedNow::Unknown).collect())
     }
 
-    /// A file that is open is what our handles made it.
-    fn open_now(&self, dir: u64, entry: &Entry) -> Option<Looked> {
-        let ino = {
+    /// Those of these entries of a directory that are open: they are what our handles made them.
+    fn open_now(&self, dir: u64, entries: &[&Entry]) -> Vec<Option<Looked>> {
+        if self.files.lock().by_inode.is_empty() {
+            return entries.iter().map(|_| None).collect();
+        }
+        let numbers: Vec<_> = {
             let inodes = self.inodes.lock();
-            let ino = inodes.find(dir, &entry.name)?;
-            (inodes.kind(ino) == Some(EntryKind::File)).then_some(ino)?
+            let is_file = |ino: &u64| inodes.kind(*ino) == Some(EntryKind::File);
+            let number = |entry: &&Entry| inodes.find(dir, &entry.name).filter(is_file);
+            entries.iter().map(number).collect()
         };
-        let file = self.open_file(ino)?;
-        Some(self.looked(ino, &file.entry(), Duration::ZERO))
+        let looked = |ino| {
+            let file = self.open_file(ino)?;
+            Some(self.looked(ino, &file.entry(), Duration::ZERO))
+        };
+        let numbers = numbers.into_iter();
+        numbers.map(|number| number.and_then(looked)).collect()
     }
 
     fn looked_now(
