@@ -138,14 +138,15 @@ impl FileWriter {
         // Who has waited a minute for a final reply in vain does not begin anew.
         let deadline = remote.deadline();
         let committed = loop {
+            while self.is_doomed() {
+                // Nothing is left to be done after that, or the server refuses it, and this begins anew.
+                drop(stream);
+                self.await_doom();
+                stream = self.take_stream();
+            }
             match self.commit_once(&mut stream) {
                 Ok(committed) => break committed,
-                Err(WriteError::Doomed) => {
-                    // Nothing is left to be done, or the server refused that and it begins anew.
-                    drop(stream);
-                    self.await_doom();
-                    stream = self.take_stream();
-                }
+                Err(WriteError::Doomed) => {}
                 Err(WriteError::Remote(error))
                     if error.kind().is_transient()
                         && (attempt < attempts && Instant::now() < deadline
@@ -159,11 +160,6 @@ impl FileWriter {
                         std::thread::sleep(HARD_PAUSE);
                     }
                     attempt += 1;
-                    if self.is_doomed() {
-                        drop(stream);
-                        self.await_doom();
-                        stream = self.take_stream();
-                    }
                 }
                 Err(error) => {
                     let path = self.state.lock().path.clone();
