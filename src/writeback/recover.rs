@@ -91,28 +91,41 @@ impl Kept {
         let writer = FileWriter::resumed(Arc::clone(context), &sidecar, file)?;
         writer.state.lock().mode_pending = is_new && sidecar.mode.is_some();
         writer.guard(now);
-        if is_part && writer.state.lock().way() == Way::Whole {
+        if !is_part {
+            // Cut in place it leaves the beginning of ours, which the next recovery is to know.
+            self.note_replaced(sidecar, now)?;
+        } else if writer.state.lock().way() == Way::Whole {
             self.make_whole(&writer, sidecar, now)?;
         }
         writer.commit()?;
         Ok(())
     }
 
-    /// The server may lose the old content while the whole new one goes in its place: it is kept first, as what
-    /// replaces what is there `now`.
+    /// The server may lose the old content while the whole new one goes in its place: it is kept first.
     fn make_whole(
         &self,
         writer: &FileWriter,
         mut sidecar: Sidecar,
         now: Left,
     ) -> Result<(), RecoverError> {
+        let base = |now| sidecar.base.is_some_and(|base| base.agrees_with(now));
+        if !matches!(now, Left::File(now) if base(now)) {
+            return Err(RecoverError::Conflict);
+        }
         writer.fetch(0..sidecar.base_valid)?;
         File::open(self.copy())?.sync_all()?;
         sidecar.staged.insert(0..sidecar.base_valid);
         sidecar.base_valid = 0;
-        if let Left::File(now) = now {
-            (sidecar.base, sidecar.patched) = (Some(now), None);
-        }
+        self.note_replaced(sidecar, now)
+    }
+
+    /// What is kept is the whole content from here on, and replaces what is there `now`.
+    fn note_replaced(&self, mut sidecar: Sidecar, now: Left) -> Result<(), RecoverError> {
+        sidecar.base = match now {
+            Left::File(now) => Some(now),
+            Left::Nothing | Left::Unknown => None,
+        };
+        (sidecar.left, sidecar.patched) = (Left::Unknown, None);
         write_note(&self.note, &sidecar)?;
         Ok(())
     }

@@ -30,6 +30,16 @@ const TESTS: &[(&str, &[&str], Test)] = &[
         a_patch_is_stored_by_the_next,
     ),
     (
+        "an_edited_file_that_another_replaced_is_left_alone",
+        &[],
+        an_edit_is_left_alone,
+    ),
+    (
+        "a_new_file_whose_recovery_was_cut_is_stored_by_the_next",
+        &["writeback", "upload=inplace"],
+        a_new_file_is_stored_by_the_next,
+    ),
+    (
         "an_append_on_its_way_is_not_repeated",
         &["upload=inplace"],
         an_append_is_not_repeated,
@@ -123,6 +133,49 @@ fn a_patch_is_stored_by_the_next(kept: &mut Kept) {
     assert_eq!(code, Some(0), "{said}");
     assert!(kept.is_empty());
     assert!(fs::read(kept.there("large")).unwrap() == changed_at(&[0, 400_000, 800_000]));
+}
+
+/// All of it had been fetched, so that nothing more is asked for. The second recovery knows no more than the first.
+fn an_edit_is_left_alone(kept: &mut Kept) {
+    let stalled = kept.ground.proxy.on(Verb::Stor).stall_data_after(0);
+    let mut holder = kept.hold(&["edit small", "text 100", "close"]);
+    stalled.happens_within(LIMIT);
+    kept.ground.proxy.go_down();
+    holder.does(2);
+    assert_ne!(holder.next(), 0, "nobody has the data");
+    kept.kill();
+    kept.ground.proxy.heal();
+    let theirs = bytes(9, SMALL / 2);
+    fs::write(kept.there("small"), &theirs).unwrap();
+    for attempt in 1..=3 {
+        let (code, said) = kept.recover(&[kept.ground.url()]);
+        assert_eq!(code, Some(7), "recovery {attempt}: {said}");
+        assert_eq!(fs::read(kept.there("small")).unwrap(), theirs);
+    }
+    kept.copy();
+}
+
+/// It was known that nothing of it was there.
+fn a_new_file_is_stored_by_the_next(kept: &mut Kept) {
+    let refused = kept.ground.proxy.on(Verb::Stor);
+    let _refused = refused.answer("553 Could not create file.");
+    kept.hold(&["create new", "small", "close"]).does(3);
+    kept.settles();
+    kept.kill();
+    kept.ground.proxy.heal();
+    assert!(!kept.there("new").exists());
+    let cut = kept.ground.proxy.on(Verb::Stor).at("new");
+    let cut = cut.cut_data_after(1_000, How::Fin);
+    let recovery = ["-o", "upload=inplace", kept.ground.url()];
+    let (code, said) = kept.recover(&recovery);
+    assert_eq!(code, Some(7), "{said}");
+    assert!(cut.hits() > 0);
+    kept.ground.proxy.heal();
+    assert_eq!(fs::read(kept.there("new")).unwrap().len(), 1_000);
+    let (code, said) = kept.recover(&recovery);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(kept.is_empty());
+    assert_eq!(fs::read(kept.there("new")).unwrap(), bytes(4, SMALL));
 }
 
 fn an_append_is_not_repeated(kept: &mut Kept) {
