@@ -1,7 +1,9 @@
 //! Threads that may wait: whatever needs the network runs here, never in a kernel callback.
 
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -111,6 +113,61 @@ impl Shared {
             self.wake.wait(&mut queue);
         }
     }
+}
+
+type StillWaits = Rc<dyn Fn() -> bool>;
+
+thread_local! {
+    /// Says whether the program for which this thread works still waits.
+    static ASKER: RefCell<Option<StillWaits>> = const { RefCell::new(None) };
+    /// What is sent now is for that program alone.
+    static FOR_ASKER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does `job` for a program that may be told of a failure before the job is done; `still_waits` says whether it has not
+/// been.
+pub fn for_asker<R>(still_waits: impl Fn() -> bool + 'static, job: impl FnOnce() -> R) -> R {
+    struct Reset(Option<StillWaits>);
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            ASKER.set(self.0.take());
+        }
+    }
+    let _reset = Reset(ASKER.replace(Some(Rc::new(still_waits))));
+    job()
+}
+
+/// Whether the program for which this thread works still waits; true where it works for none in particular.
+pub fn is_asked() -> bool {
+    let asker = ASKER.with_borrow(Clone::clone);
+    asker.is_none_or(|still_waits| still_waits())
+}
+
+/// What `send` has not sent when the program is told of a failure is not sent any more: what has failed does not
+/// happen later.
+pub fn only_if_asked<R>(send: impl FnOnce() -> R) -> R {
+    within(true, send)
+}
+
+/// Within [`only_if_asked`]: what has begun is brought to its end.
+pub fn regardless<R>(send: impl FnOnce() -> R) -> R {
+    within(false, send)
+}
+
+fn within<R>(for_asker: bool, send: impl FnOnce() -> R) -> R {
+    struct Reset(bool);
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            FOR_ASKER.set(self.0);
+        }
+    }
+    let _reset = Reset(FOR_ASKER.replace(for_asker));
+    send()
+}
+
+/// Whether a command may leave now.
+pub fn may_send() -> bool {
+    !FOR_ASKER.get() || is_asked()
 }
 
 #[cfg(test)]

@@ -95,6 +95,7 @@ fn a_program_that_waits_for_a_dead_server_can_be_interrupted() {
     let (mount, cold, hard) = (of_a_kind(&[]), of_a_kind(&[]), of_a_kind(&["hard"]));
     let mut programs = interrupted::start_all(&mount, &cold, &hard);
     let frozen = Frozen::new(&server);
+    let sessions = mount.log().matches(" logged in").count();
     interrupted::all_wait(&mut programs);
     interrupted::all_are_ended(&mut programs);
     drop(frozen);
@@ -102,6 +103,11 @@ fn a_program_that_waits_for_a_dead_server_can_be_interrupted() {
     for mount in [mount, cold, hard] {
         assert_eq!(mount.unmount(), Some(0));
     }
+    let happened = interrupted::happened(&server);
+    assert!(
+        happened.len() <= sessions,
+        "{sessions} sessions: {happened:#?}"
+    );
 }
 
 /// The kernel lets one program at a time make something in a directory; who waits for another one there cannot be

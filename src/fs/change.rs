@@ -9,6 +9,7 @@ use super::{FsError, FtpFs, Looked};
 use crate::ftp::RemotePath;
 use crate::ftp::listing::{Entry, EntryKind};
 use crate::remote::{ErrorKind, RemoteError};
+use crate::workers::only_if_asked;
 use crate::writeback::{NameUse, UNKNOWN_MODE, UNTOLD_MODE};
 
 /// A listing that decides what a refusal meant, or whether a name is free, is at most this old.
@@ -37,7 +38,7 @@ impl FtpFs {
         let path = self.new_path(parent, name)?;
         let wanted = low_bits(mode);
         let given = u16::try_from(self.new_directory_mode.load(Ordering::Relaxed)).ok();
-        let made = self.remote.make_directory_as(&path, wanted, given);
+        let made = only_if_asked(|| self.remote.make_directory_as(&path, wanted, given));
         let set = made.map_err(|error| self.explain(error, &path, Asked::MakeDirectory))?;
         let mut entry = new_entry(name, EntryKind::Directory);
         entry.mode = set.or_else(|| self.settle_directory_mode(&path, wanted));
@@ -68,7 +69,7 @@ impl FtpFs {
     pub fn symlink(&self, parent: u64, name: &[u8], target: &[u8]) -> Result<Looked, FsError> {
         self.may_change()?;
         let path = self.new_path(parent, name)?;
-        match self.remote.make_symlink(target, &path) {
+        match only_if_asked(|| self.remote.make_symlink(target, &path)) {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::Unsupported => {
                 return Err(FsError::Explained(libc::EPERM, Arc::new(error)));
@@ -105,7 +106,7 @@ impl FtpFs {
             self.keep_for_handles(file);
         }
         let remove = || {
-            let removed = self.remote.remove_file(&path);
+            let removed = only_if_asked(|| self.remote.remove_file(&path));
             removed.map_err(|error| self.explain(error, &path, Asked::Use))
         };
         match file.as_ref().and_then(|f| f.writer()) {
@@ -144,16 +145,16 @@ impl FtpFs {
         if self.writers_below(&path).iter().any(|w| w.is_dirty()) {
             return Err(FsError::Errno(libc::ENOTEMPTY));
         }
-        let removed = match self.remote.remove_directory(&path) {
+        let removed = match only_if_asked(|| self.remote.remove_directory(&path)) {
             Err(error)
                 if entry.is_followed_link()
                     && !error.kind().is_transient()
                     && self.is_still_followed(&path) =>
             {
-                self.remote.remove_file(&path)
+                only_if_asked(|| self.remote.remove_file(&path))
             }
             Err(error) if self.is_link_shown_as_directory(&error, &path) => {
-                self.remote.remove_file(&path)
+                only_if_asked(|| self.remote.remove_file(&path))
             }
             removed => removed,
         };

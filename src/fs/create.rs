@@ -12,6 +12,7 @@ use crate::cache::Entries;
 use crate::ftp::RemotePath;
 use crate::ftp::listing::{Entry, EntryKind};
 use crate::remote::FileVersion;
+use crate::workers::only_if_asked;
 use crate::writeback::FileWriter;
 
 impl FtpFs {
@@ -48,7 +49,7 @@ impl FtpFs {
         if self.writes_back() || self.begins_late(&path) {
             writer.begin_later(careful);
         } else {
-            let begun = writer.begin(careful);
+            let begun = only_if_asked(|| writer.begin(careful));
             begun.map_err(|error| self.explain_write(error, &path))?;
         }
         let entry = Entry {

@@ -62,12 +62,11 @@ impl FtpFs {
                 let error = FsError::from(error);
                 let workers = Arc::clone(&fs.workers);
                 workers.spawn(move || {
-                    let reopened = if fs.is_ours(&handle, &asked) {
-                        Ok(())
-                    } else if asked.has_delivered() {
-                        Err(error)
-                    } else {
-                        fs.read_anew(&handle, &asked)
+                    let reopened = match fs.await_changes(&handle) {
+                        Err(error) => Err(error),
+                        Ok(()) if fs.is_ours(&handle, &asked) => Ok(()),
+                        Ok(()) if asked.has_delivered() => Err(error),
+                        Ok(()) => fs.read_anew(&handle, &asked),
                     };
                     match reopened {
                         Ok(()) => fs.read_of(&handle, offset, size, anew - 1, done),
@@ -78,6 +77,14 @@ impl FtpFs {
             other => done(other.map_err(FsError::from)),
         };
         reader.read(offset, size, Box::new(answer));
+    }
+
+    /// Until no change of ours to this file by its name is under way.
+    fn await_changes(&self, handle: &Handle) -> Result<(), FsError> {
+        match self.path_of(handle.file.ino) {
+            Some(path) => self.changed_since(self.moves.now(), &path).map(drop),
+            None => Ok(()),
+        }
     }
 
     /// Whether a handle would not read from this reader any more, because the file is or was written here.

@@ -20,6 +20,7 @@ mod change;
 mod moves;
 mod rename;
 mod open;
+mod truncating;
 mod reading;
 mod small;
 mod release;

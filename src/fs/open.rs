@@ -75,6 +75,14 @@ impl FtpFs {
         let writes = flags & libc::O_ACCMODE != libc::O_RDONLY || truncate;
         let began = self.moves.now();
         self.await_conflicted(ino, wait)?;
+        if self.is_leaving(ino) {
+            if wait == Wait::No {
+                return Err(FsError::WouldWait);
+            }
+            if self.changed_since(began, &self.path(ino)?)? {
+                return Ok(None);
+            }
+        }
         if let Some((opened, writer)) = self.join_writer(ino, flags) {
             if truncate && let Err(error) = writer.truncate(0) {
                 self.release(opened.handle);
@@ -195,6 +203,13 @@ impl FtpFs {
         Ok(())
     }
 
+    /// Somebody is about to delete the file or to replace it by another one: what its writer gets from here on would be
+    /// nobody's, even if that takes so long that he is told it has failed.
+    fn is_leaving(&self, ino: u64) -> bool {
+        let writer = self.open_file(ino).and_then(|file| file.writer());
+        writer.is_some_and(|writer| writer.is_doomed())
+    }
+
     /// A handle of a file that is being written, or whose last commit is under way. From here on its
     /// writer stays.
     fn join_writer(&self, ino: u64, flags: i32) -> Option<(Opened, Arc<FileWriter>)> {
@@ -248,69 +263,6 @@ impl FtpFs {
             .get(&handle)
             .cloned()
             .ok_or(FsError::Errno(libc::EBADF))
-    }
-
-    /// An open that throws the old content away asks the server at once whether it may.
-    fn open_truncated(
-        self: &Arc<Self>,
-        ino: u64,
-        path: &RemotePath,
-        found: &Remembered,
-        flags: i32,
-        wait: Wait,
-        began: u64,
-    ) -> Result<Option<Opened>, FsError> {
-        if wait == Wait::No {
-            return Err(FsError::WouldWait);
-        }
-        let base = FileVersion {
-            size: found.entry.size.unwrap_or(0),
-            modified: None,
-        };
-        self.supersede(path);
-        let writer = self.editor(path, base, None, &found.entry)?;
-        writer.truncate(0)?;
-        if self.writes_back() {
-            writer.begin_later(false);
-        } else {
-            let begun = writer.begin(false);
-            begun.map_err(|error| self.explain_write(error, path))?;
-        }
-        let file = self.file_of(ino, |_| OpenFile::new(ino, found.entry.clone(), Some(base)));
-        let mut state = file.state.lock();
-        let joined = match &state.writer {
-            Some(writer) => Some(Arc::clone(writer)),
-            None => {
-                state.writer = Some(Arc::clone(&writer));
-                state.epoch += 1;
-                None
-            }
-        };
-        let reader = state.reader.take();
-        state.shown |= reader.as_ref().is_some_and(|reader| reader.has_delivered());
-        drop(state);
-        let ours = joined.is_none();
-        if let Some(joined) = joined {
-            // Another open was faster: the file has one writer.
-            writer.abandon();
-            joined.truncate(0)?;
-        }
-        reader.into_iter().for_each(|reader| {
-            reader.retire();
-        });
-        let opened = self.new_handle(&file, flags, FopenFlags::empty());
-        if ours && self.changed_since(began, path).unwrap_or(true) {
-            match self.path_of(ino) {
-                // It has lost its name before its writer was known: what was begun concerns nobody.
-                None => {
-                    writer.abandon();
-                    self.release(opened.handle);
-                    return Ok(None);
-                }
-                Some(now) => writer.set_path(now),
-            }
-        }
-        Ok(Some(opened))
     }
 
     pub(super) fn remembered(

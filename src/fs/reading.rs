@@ -51,10 +51,17 @@ impl FtpFs {
         let file = &handle.file;
         let began = self.moves.now();
         let path = self.path(file.ino)?;
-        let found = self.remembered(file.ino, &path, Wait::Yes)?;
-        let version = self.current_version(&path, &found, Wait::Yes)?;
-        let entry = self.listed_as(&path, &found, version, began);
+        let found = self.remembered(file.ino, &path, Wait::Yes);
+        let asked = found.and_then(|found| {
+            let version = self.current_version(&path, &found, Wait::Yes)?;
+            Ok((found, version))
+        });
         let readers = self.files.lock().readers(file);
+        if file.writer().is_some() || self.changed_since(began, &path)? {
+            return Ok(());
+        }
+        let (found, version) = asked?;
+        let entry = self.listed_as(&path, &found, version, began);
         let mut state = file.state.lock();
         if state.writer.is_some() || self.moves.ended_since(began, &path) {
             return Ok(());

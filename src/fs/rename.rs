@@ -8,12 +8,12 @@ use super::{FsError, FtpFs};
 use crate::ftp::RemotePath;
 use crate::ftp::listing::{Entry, EntryKind};
 use crate::remote::{ErrorKind, RemoteError};
+use crate::workers::only_if_asked;
 use crate::writeback::FileWriter;
 
 impl FtpFs {
     /// Renames; with `no_replace` an existing `new_name` is EEXIST. A file that is open and dirty is
-    /// committed first, and its failure is this one's. Where nobody has `wanted` it any more by then, it is not
-    /// done: the caller was told so. May wait.
+    /// committed first, and its failure is this one's. May wait.
     ///
     /// # Errors
     /// ENOENT, EEXIST, EISDIR, ENOTDIR, ENOTEMPTY, EACCES, EROFS, …
@@ -22,7 +22,6 @@ impl FtpFs {
         (parent, name): (u64, &[u8]),
         (new_parent, new_name): (u64, &[u8]),
         no_replace: bool,
-        wanted: &dyn Fn() -> bool,
     ) -> Result<(), FsError> {
         self.may_change()?;
         let from = self.path(parent)?.join(name)?;
@@ -79,7 +78,6 @@ impl FtpFs {
             &to,
             existing.is_some_and(|entry| entry.kind != EntryKind::Directory),
             (file.as_ref(), target.as_ref()),
-            wanted,
         )?;
         self.nameless(target.as_ref());
         self.unsaved_follow(&from, &to);
@@ -114,14 +112,10 @@ impl FtpFs {
         to: &RemotePath,
         replaces: bool,
         (file, target): (Option<&Arc<OpenFile>>, Option<&Arc<OpenFile>>),
-        wanted: &dyn Fn() -> bool,
     ) -> Result<(), FsError> {
         let backup = replaces.then(|| self.temporary.beside(to));
         let rename = || {
-            if !wanted() {
-                return Err(FsError::Errno(libc::ETIMEDOUT));
-            }
-            let renamed = self.writing.rename(from, to, backup.as_ref());
+            let renamed = only_if_asked(|| self.writing.rename(from, to, backup.as_ref()));
             renamed.map_err(|error| self.explain_rename(error, from, to))
         };
         let (writer, replaced) = (

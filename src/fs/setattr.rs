@@ -12,6 +12,7 @@ use crate::cache::OwnTime;
 use crate::ftp::RemotePath;
 use crate::ftp::listing::{Entry, EntryKind};
 use crate::remote::{ErrorKind, FileVersion, RemoteError};
+use crate::workers::{is_asked, only_if_asked};
 use crate::writeback::FileWriter;
 
 impl FtpFs {
@@ -66,6 +67,9 @@ impl FtpFs {
             if handle.file.entry().size == Some(size) {
                 return Ok(());
             }
+            if !is_asked() {
+                return Err(FsError::Errno(libc::ETIMEDOUT));
+            }
             self.writer_of(&handle.file)?.truncate(size)?;
             self.commit(&handle.file)
         });
@@ -101,7 +105,7 @@ impl FtpFs {
             return Ok(());
         }
         let path = self.path(ino)?;
-        match self.remote.set_mode(&path, mode) {
+        match only_if_asked(|| self.remote.set_mode(&path, mode)) {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::Unsupported && !self.config.strict => {
                 tell_once(&self.told_chmod, || {
@@ -144,7 +148,9 @@ impl FtpFs {
             return Ok(());
         }
         let path = self.path(ino)?;
-        match self.remote.set_modified(&path, time) {
+        // Who opens the file or reads on in it meanwhile would take the new time for somebody else's change.
+        let _moving = self.moves.begin(&path);
+        match only_if_asked(|| self.remote.set_modified(&path, time)) {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::Unsupported && !self.config.strict => {
                 tell_once(&self.told_utimes, || {

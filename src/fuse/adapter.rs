@@ -173,7 +173,7 @@ impl Filesystem for FuseAdapter {
         };
         let call = Call::on("setattr", request, ino.0);
         self.dispatch
-            .work_after_upload(call, reply, move |fs, call, _| {
+            .work_after_upload(call, reply, move |fs, call| {
                 fs.setattr(call.ino, new).map(Attributes)
             });
     }
@@ -277,9 +277,9 @@ impl Filesystem for FuseAdapter {
         let call = or_refuse!(reply, self.naming.known("rename", request, parent, name));
         let new_name = or_refuse!(reply, self.naming.also_new(&call, new_name));
         self.dispatch
-            .work_after_upload(call, reply, move |fs, call, wanted| {
+            .work_after_upload(call, reply, move |fs, call| {
                 let to = (new_parent.0, &*new_name);
-                fs.rename((call.ino, &call.name), to, no_replace, wanted)
+                fs.rename((call.ino, &call.name), to, no_replace)
                     .map(|()| Done)
             });
     }

@@ -17,7 +17,7 @@ use super::report::Report;
 use super::slot::{Call, Claim, Refuse};
 use super::watchdog::{GivenUp, Limit, Senses, Watchdog};
 use crate::fs::{FsError, FtpFs, Wait};
-use crate::workers::Workers;
+use crate::workers::{Workers, for_asker};
 
 /// What the kernel's requests are answered with and by.
 pub(super) struct Dispatch {
@@ -139,19 +139,15 @@ impl Dispatch {
         self.hand_over(Limit::Total(self.operation_timeout), call, reply, job);
     }
 
-    /// As [`Dispatch::work`], for what may have to upload a file first: it goes on as long as that gets on. The job
-    /// is told whether somebody still waits for it.
+    /// As [`Dispatch::work`], for what may have to upload a file first: it goes on as long as that gets on.
     pub(super) fn work_after_upload<A: Answer>(
         self: &Arc<Self>,
         call: Call,
         reply: A::Reply,
-        job: impl FnOnce(&Arc<FtpFs>, &Call, &dyn Fn() -> bool) -> Result<A, FsError> + Send + 'static,
+        job: impl FnOnce(&Arc<FtpFs>, &Call) -> Result<A, FsError> + Send + 'static,
     ) {
         self.count();
-        let limit = Limit::Stalled(self.operation_timeout);
-        self.hand_over_claimed(limit, call, reply, move |fs, claim| {
-            job(fs, claim.call(), &|| claim.is_waiting())
-        });
+        self.hand_over(Limit::Stalled(self.operation_timeout), call, reply, job);
     }
 
     fn hand_over<A: Answer>(
@@ -160,16 +156,6 @@ impl Dispatch {
         call: Call,
         reply: A::Reply,
         job: impl FnOnce(&Arc<FtpFs>, &Call) -> Result<A, FsError> + Send + 'static,
-    ) {
-        self.hand_over_claimed(limit, call, reply, |fs, claim| job(fs, claim.call()));
-    }
-
-    fn hand_over_claimed<A: Answer>(
-        self: &Arc<Self>,
-        limit: Limit,
-        call: Call,
-        reply: A::Reply,
-        job: impl FnOnce(&Arc<FtpFs>, &Claim<A::Reply>) -> Result<A, FsError> + Send + 'static,
     ) {
         if self.is_closing() {
             return reply.refuse(Errno::ENOTCONN);
@@ -184,13 +170,14 @@ impl Dispatch {
     fn run<A: Answer>(
         &self,
         claim: &Claim<A::Reply>,
-        job: impl FnOnce(&Arc<FtpFs>, &Claim<A::Reply>) -> Result<A, FsError>,
+        job: impl FnOnce(&Arc<FtpFs>, &Call) -> Result<A, FsError>,
     ) {
         // The caller was told that it failed: then it must not happen later.
         if !claim.is_waiting() {
             return;
         }
-        match job(&self.fs, claim) {
+        let pending = claim.pending();
+        match for_asker(move || pending.is_waiting(), || job(&self.fs, claim.call())) {
             Ok(answer) => match claim.take() {
                 Some(reply) => answer.give(reply),
                 None => answer.take_back(&self.fs),

@@ -5,6 +5,7 @@ use super::profile::Ability;
 use super::{ErrorKind, Remote, RemoteError};
 use crate::ftp::{FtpError, RemotePath};
 use crate::pool::Lease;
+use crate::workers::regardless;
 
 impl Remote {
     /// Whether `path` is a directory that we may enter (CWD).
@@ -186,6 +187,15 @@ impl Remote {
         backup: &RemotePath,
     ) -> Result<(), RemoteError> {
         self.rename_once(to, backup)?;
+        regardless(|| self.rename_into_gap(from, to, backup))
+    }
+
+    fn rename_into_gap(
+        &self,
+        from: &RemotePath,
+        to: &RemotePath,
+        backup: &RemotePath,
+    ) -> Result<(), RemoteError> {
         if let Err(error) = self.rename_once(from, to) {
             log::info!("renaming {from} to {to}: {error}; putting the old {to} back");
             if let Err(lost) = self.rename_once(backup, to) {

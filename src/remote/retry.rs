@@ -6,6 +6,7 @@ use super::error::meaning;
 use super::{ErrorKind, Remote, RemoteError};
 use crate::ftp::FtpError;
 use crate::pool::{Lease, Need};
+use crate::workers::may_send;
 
 /// Attempts at one operation.
 const MAX_ATTEMPTS: u32 = 4;
@@ -39,6 +40,11 @@ impl Remote {
         let mut attempt = Attempt { unsure: false };
         for number in 1.. {
             let mut lease = self.lease(need, limit)?;
+            // A login takes a time of its own, and who has asked may have been told of a failure meanwhile.
+            if Instant::now() >= limit || !may_send() {
+                let message = format!("{name}: too late to be sent");
+                return Err(RemoteError::found(ErrorKind::TimedOut, message));
+            }
             lease.set_limit(Some(limit));
             let reused = lease.is_reused();
             let error = match operation(lease, attempt) {

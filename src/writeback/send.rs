@@ -12,6 +12,7 @@ use super::writer::{FileWriter, OWNER_WRITES, Sending, Stream};
 use super::{NameUse, StagedBytes, UploadPolicy, WriteContext, WriteError};
 use crate::ftp::RemotePath;
 use crate::remote::{Download, ErrorKind, RemoteError, Upload, UploadMode, UploadSlot};
+use crate::workers::regardless;
 
 /// Bytes that are read from staging and sent at a time.
 pub(super) const PIECE: u64 = 1 << 20;
@@ -317,6 +318,10 @@ impl FileWriter {
     /// # Errors
     /// The server, the way to it, or the local disk.
     pub fn fetch(&self, range: Range<u64>) -> Result<(), WriteError> {
+        if self.state.lock().missing(range.clone()).is_empty() {
+            // It does not wait for what is on the line.
+            return Ok(());
+        }
         let mut stream = self.stream.lock();
         let end = range.end.max(range.start.saturating_add(FETCH_AT_LEAST));
         let end = end.min(self.state.lock().base_valid);
@@ -455,7 +460,7 @@ impl Drop for FileWriter {
 impl WriteContext {
     /// Removes a temporary file of ours from the server; whether it is not there any more. May wait.
     pub(super) fn remove(&self, name: &RemotePath) -> bool {
-        match self.remote.remove_file(name) {
+        match regardless(|| self.remote.remove_file(name)) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 log::warn!("{name} is left on the server: {error}");
                 false

@@ -92,6 +92,15 @@ pub(super) struct Sending {
     pub(super) buffer: Vec<u8>,
 }
 
+/// The file is not about to go any more, also when that ends by a panic: whoever commits it would wait for ever.
+struct NotDoomed<'a>(&'a AtomicBool);
+
+impl Drop for NotDoomed<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
 impl FileWriter {
     pub(super) fn with(
         context: Arc<WriteContext>,
@@ -294,6 +303,7 @@ impl FileWriter {
     pub fn discard_with<R, E>(&self, then: impl FnOnce() -> Result<R, E>) -> Result<R, E> {
         let _doom = self.doom.lock();
         self.doomed.store(true, Ordering::Release);
+        let _over = NotDoomed(&self.doomed);
         let mut stream = self.take_stream();
         self.give_up(&mut stream);
         self.await_given_up();
@@ -302,12 +312,11 @@ impl FileWriter {
             self.state.lock().discarded = true;
             self.remove_temporary(&mut stream);
         }
-        self.doomed.store(false, Ordering::Release);
         result
     }
 
     /// Whether somebody is about to delete or replace the file.
-    pub(super) fn is_doomed(&self) -> bool {
+    pub fn is_doomed(&self) -> bool {
         self.doomed.load(Ordering::Acquire)
     }
 

@@ -13,6 +13,7 @@ use libtest_mimic::Trial;
 use crate::Site;
 use crate::cell::Ground;
 use crate::operation::{LARGE, Operation, SMALL, Seen, bytes};
+use crate::outage::waits;
 use crate::support::faulty::{How, Verb};
 use crate::support::mounted::Mounted;
 use crate::support::poll;
@@ -91,6 +92,7 @@ fn do_step(folder: &Path, step: &str, held: &mut Option<File>) -> io::Result<()>
         "large" => open()?.write_all(&bytes(5, LARGE))?,
         "sync" => open()?.sync_all()?,
         "close" => nix::unistd::close(held.take().unwrap())?,
+        "unlink" => fs::remove_file(folder.join(rest))?,
         "wait" => drop(io::stdin().read_line(&mut String::new())?),
         other => panic!("no such step: {other}"),
     }
@@ -131,6 +133,11 @@ impl Holder {
         for step in 0..count {
             assert_eq!(self.next(), 0, "step {step}");
         }
+    }
+
+    /// It sleeps until the mount answers.
+    pub(crate) fn waits_for_the_mount(&self) -> bool {
+        waits(&self.child)
     }
 
     /// Ends what it waits in: the step "wait".

@@ -12,6 +12,7 @@ mod cell;
 mod client;
 mod copies;
 mod encrypted;
+mod given_up;
 mod kept;
 mod operation;
 mod outage;

@@ -116,7 +116,7 @@ pub(crate) fn hard_waits_until_it_is_back(ground: &mut Ground) {
 }
 
 /// Whether a program waits for the answer of a mount, or for bytes of a file on it.
-fn waits(program: &Child) -> bool {
+pub(crate) fn waits(program: &Child) -> bool {
     let wchan = fs::read_to_string(format!("/proc/{}/wchan", program.id()));
     wchan.is_ok_and(|wchan| wchan == "request_wait_answer" || wchan.starts_with("folio_wait"))
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use libtest_mimic::Trial;
 
 use crate::cell::{Ground, give_to_owner_of};
+use crate::given_up::what_is_made_anew_is_not_deleted_by_who_has_given_up;
 use crate::kept::Holder;
 use crate::operation::{LARGE, Operation, SMALL, Seen, bytes};
 use crate::outage::{
@@ -39,6 +40,7 @@ tests! {
     memory_answers_while_nothing_moves,
     retries_and_failures_are_told,
     who_renames_or_cuts_what_is_being_uploaded_is_told_in_time,
+    what_is_made_anew_is_not_deleted_by_who_has_given_up,
     an_old_path_is_looked_up_in_one_batch,
     hostile_names_are_not_shown,
     one_session_serves_several_readers,

@@ -200,9 +200,7 @@ impl Caller {
         no_replace: bool,
     ) -> Outcome<()> {
         let (name, new_name) = (from.1.as_bytes(), to.1.as_bytes());
-        let renamed = self
-            .fs
-            .rename((from.0, name), (to.0, new_name), no_replace, &|| true);
+        let renamed = self.fs.rename((from.0, name), (to.0, new_name), no_replace);
         renamed.map_err(|e| e.errno())
     }
 

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -276,6 +277,29 @@ pub(super) fn all_are_ended(programs: &mut [Program]) {
         complaints.is_empty()
     });
     assert!(complaints.is_empty(), "{complaints:#?}");
+}
+
+/// Which of them have happened, once the mounts have gone. Only what a session had sent when its program was told to stop
+/// may have; files that were written do not count.
+pub(super) fn happened(server: &Server) -> Vec<String> {
+    let is_done = |(row, _, folder): &(&Row, &str, String)| {
+        let at = |name: &str| server.at(folder).join(name);
+        let file = || fs::metadata(at("file")).expect("a file");
+        match row.then {
+            _ if row.before == WRITES => false,
+            "open F, '>', 'new'" => at("new").exists(),
+            "open F, '>', 'file'" => file().len() == 0,
+            "truncate 'file', 2" => file().len() == 2,
+            "chmod 0600, 'file'" => file().permissions().mode() & 0o777 == 0o600,
+            "rename 'file', 'renamed'" => at("renamed").exists(),
+            "unlink 'file'" => !at("file").exists(),
+            "mkdir 'made'" => at("made").exists(),
+            "rmdir 'empty'" => !at("empty").exists(),
+            _ => false,
+        }
+    };
+    let shown = |(row, signal, _): (&Row, &str, String)| format!("{}, {signal}", row.then);
+    each().filter(is_done).map(shown).collect()
 }
 
 /// Whatever became of the operations: mounts and server agree on it, files that were written have arrived, and
