@@ -104,7 +104,8 @@ impl Directory {
     pub(super) fn edit(&self, name: &[u8], edit: impl FnOnce(&mut Remembered)) {
         let mut state = self.state.lock();
         let State { known, loading, .. } = &mut *state;
-        let known = known.as_mut().and_then(|known| known.entries.get_mut(name));
+        let known = known.as_mut().filter(|known| !known.expired);
+        let known = known.and_then(|known| known.entries.get_mut(name));
         let Some(found) = known else { return };
         edit(found);
         if let Some(log) = loading {

@@ -49,6 +49,10 @@ pub struct ListingCache {
     pub(super) guesses: Mutex<Guesses>,
 }
 
+/// See [`ListingCache::hold`].
+#[derive(Debug)]
+pub struct Held(#[expect(dead_code, reason = "it is there to be counted")] Arc<Directory>);
+
 impl ListingCache {
     /// Asks `remote`; hides the names that `temporary` made. Guesses are listed on `workers`.
     pub fn new(
@@ -158,6 +162,11 @@ impl ListingCache {
                 return Err(Arc::clone(failure));
             }
         }
+    }
+
+    /// What is known of a directory stays in memory as long as this lives, unless it is forgotten on purpose.
+    pub fn hold(&self, dir: &RemotePath) -> Option<Held> {
+        self.directory(dir).map(Held)
     }
 
     /// Looks at the last listing, however old. `look` is told how old it is: older than everything if the server has
@@ -342,15 +351,15 @@ impl ListingCache {
                 .map_or(1, |k| k.entries.len() + 1)
         };
         let mut total: usize = directories.iter().map(|(_, d)| size(d)).sum();
-        while total > MAX_ENTRIES && directories.len() > 1 {
-            match directories.peek_lru() {
-                Some((path, _)) if path != keep => {}
-                _ => break,
-            }
-            let Some((_, oldest)) = directories.pop_lru() else {
+        while total > MAX_ENTRIES {
+            let free = |(path, d): &(&RemotePath, &Arc<Directory>)| {
+                *path != keep && Arc::strong_count(d) == 1
+            };
+            let oldest = directories.iter().rev().find(free);
+            let Some(oldest) = oldest.map(|(path, _)| path.clone()) else {
                 break;
             };
-            total -= size(&oldest);
+            total -= directories.pop(&oldest).map_or(0, |d| size(&d));
         }
     }
 }

@@ -21,7 +21,7 @@ mod ahead;
 mod way;
 
 pub use block::{BlockCache, ContentId};
-pub use listing::{Entries, ListingCache, Remembered};
+pub use listing::{Entries, Held, ListingCache, Remembered};
 pub use own_time::OwnTime;
 pub use readahead::ReadaheadWindow;
 pub use reader::{Done, FileReader, ReadContext, ReadError};

@@ -8,7 +8,7 @@ use fuser::FileType;
 use super::attr::file_type;
 use super::inode::ROOT;
 use super::{DirEntry, FsError, FtpFs, Looked, Wait};
-use crate::cache::Entries;
+use crate::cache::{Entries, Held};
 use crate::ftp::listing::{Entry, EntryKind};
 
 /// What a cached listing says of a name.
@@ -31,6 +31,8 @@ pub(super) struct Snapshot {
     parent: u64,
     /// Numbers are pinned as long as the snapshot lives.
     entries: Vec<(u64, Entry)>,
+    /// The listing, which tells what they are at any later time.
+    _listing: Option<Held>,
 }
 
 impl FtpFs {
@@ -62,6 +64,7 @@ impl FtpFs {
                 ino,
                 parent,
                 entries,
+                _listing: self.listings.hold(&path),
             }),
         );
         Ok(handle)
