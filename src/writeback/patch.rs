@@ -249,6 +249,7 @@ pub(super) mod tests {
             touched: true,
             supersedes_kept: false,
             seen_free: None,
+            begun_in_place: false,
             seen_there: None,
             conflicted: false,
             discarded: false,

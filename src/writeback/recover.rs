@@ -57,6 +57,7 @@ impl Kept {
         {
             return Err(RecoverError::Conflict);
         }
+        let mut begun = false;
         let arrived = match now {
             // The commit compares it with what was edited.
             _ if is_part && still => false,
@@ -64,7 +65,7 @@ impl Kept {
             _ if still => false,
             Left::File(now) if sidecar.left == Left::Unknown => {
                 let untouched = sidecar.base.is_some_and(|base| base.agrees_with(now));
-                let begun = !untouched && self.is_begun(context, &file, now)?;
+                begun = !untouched && self.is_begun(context, &file, now)?;
                 if !untouched && !begun {
                     return Err(RecoverError::Conflict);
                 }
@@ -89,15 +90,25 @@ impl Kept {
             sidecar.base = None;
         }
         let writer = FileWriter::resumed(Arc::clone(context), &sidecar, file)?;
-        writer.state.lock().mode_pending = is_new && sidecar.mode.is_some();
+        writer.state.lock().mode_pending = (is_new || begun) && sidecar.mode.is_some();
         writer.guard(now);
-        if !is_part {
-            // Cut in place it leaves the beginning of ours, which the next recovery is to know.
-            self.note_replaced(sidecar, now)?;
-        } else if writer.state.lock().way() == Way::Whole {
-            self.make_whole(&writer, sidecar, now)?;
+        let (way, in_place) = {
+            let state = writer.state.lock();
+            (state.way(), !writer.goes_beside(&state))
+        };
+        let whole = is_part && way == Way::Whole;
+        if whole {
+            self.make_whole(&writer, sidecar, now, in_place)?;
+        } else if !is_part && in_place {
+            self.note_replaced(sidecar, now, in_place)?;
         }
-        writer.commit()?;
+        let outcome = writer.commit();
+        let begun = writer.state.lock().begun_in_place;
+        if outcome.is_err() && (whole || !is_part) && !begun {
+            // The server has what it had: all that was known of it is to be compared the next time, too.
+            write_note(&self.note, &self.sidecar)?;
+        }
+        outcome?;
         Ok(())
     }
 
@@ -107,6 +118,7 @@ impl Kept {
         writer: &FileWriter,
         mut sidecar: Sidecar,
         now: Left,
+        in_place: bool,
     ) -> Result<(), RecoverError> {
         let base = |now| sidecar.base.is_some_and(|base| base.agrees_with(now));
         if !matches!(now, Left::File(now) if base(now)) {
@@ -116,16 +128,26 @@ impl Kept {
         File::open(self.copy())?.sync_all()?;
         sidecar.staged.insert(0..sidecar.base_valid);
         sidecar.base_valid = 0;
-        self.note_replaced(sidecar, now)
+        self.note_replaced(sidecar, now, in_place)
     }
 
-    /// What is kept is the whole content from here on, and replaces what is there `now`.
-    fn note_replaced(&self, mut sidecar: Sidecar, now: Left) -> Result<(), RecoverError> {
+    /// What is kept is the whole content from here on, and replaces what is there `now`. Cut in place it leaves the
+    /// beginning of ours, which the next recovery is to know.
+    fn note_replaced(
+        &self,
+        mut sidecar: Sidecar,
+        now: Left,
+        in_place: bool,
+    ) -> Result<(), RecoverError> {
         sidecar.base = match now {
             Left::File(now) => Some(now),
-            Left::Nothing | Left::Unknown => None,
+            // What was there before may come back: it is put aside while another takes its place.
+            Left::Nothing | Left::Unknown => self.sidecar.base,
         };
-        (sidecar.left, sidecar.patched) = (Left::Unknown, None);
+        sidecar.patched = None;
+        if in_place {
+            sidecar.left = Left::Unknown;
+        }
         write_note(&self.note, &sidecar)?;
         Ok(())
     }

@@ -160,7 +160,9 @@ impl FileWriter {
         };
         if !upload.beside {
             // What is there from now on is our own.
-            self.state.lock().seen_free = None;
+            let mut state = self.state.lock();
+            state.seen_free = None;
+            state.begun_in_place = true;
         }
         *self.progress.lock() = upload.upload.progress();
         stream.upload = Some(upload);

@@ -40,6 +40,8 @@ pub(super) struct State {
     pub(super) supersedes_kept: bool,
     /// Nothing may be overwritten; when it was seen that nothing is there.
     pub(super) seen_free: Option<Instant>,
+    /// An upload under the file's own name has begun: what is there may be a part of ours.
+    pub(super) begun_in_place: bool,
     /// The file on the server is another one than was changed here: no commit can succeed.
     pub(super) conflicted: bool,
     /// The file was deleted: nothing is sent any more.

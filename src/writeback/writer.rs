@@ -124,6 +124,7 @@ impl FileWriter {
             touched: false,
             supersedes_kept: false,
             seen_free: None,
+            begun_in_place: false,
             seen_there: None,
             conflicted: false,
             discarded: false,

@@ -40,6 +40,11 @@ const TESTS: &[(&str, &[&str], Test)] = &[
         a_new_file_is_stored_by_the_next,
     ),
     (
+        "a_recovery_that_sent_nothing_has_forgotten_nothing",
+        &["writeback", "upload=inplace"],
+        a_strangers_file_is_left_alone,
+    ),
+    (
         "an_append_on_its_way_is_not_repeated",
         &["upload=inplace"],
         an_append_is_not_repeated,
@@ -176,6 +181,25 @@ fn a_new_file_is_stored_by_the_next(kept: &mut Kept) {
     assert_eq!(code, Some(0), "{said}");
     assert!(kept.is_empty());
     assert_eq!(fs::read(kept.there("new")).unwrap(), bytes(4, SMALL));
+}
+
+/// An empty one could be what an upload of ours has left, had there been one.
+fn a_strangers_file_is_left_alone(kept: &mut Kept) {
+    let refused = kept.ground.proxy.on(Verb::Stor);
+    let _refused = refused.answer("553 Could not create file.");
+    kept.hold(&["create new", "small", "close"]).does(3);
+    kept.settles();
+    kept.kill();
+    let recovery = ["-o", "upload=inplace", kept.ground.url()];
+    let (code, said) = kept.recover(&recovery);
+    assert_eq!(code, Some(7), "{said}");
+    kept.ground.proxy.heal();
+    File::create(kept.there("new")).unwrap();
+    let (code, said) = kept.recover(&recovery);
+    assert_eq!(code, Some(7), "{said}");
+    assert!(said.contains("it changed on the server since"), "{said}");
+    assert_eq!(fs::metadata(kept.there("new")).unwrap().len(), 0);
+    kept.copy();
 }
 
 fn an_append_is_not_repeated(kept: &mut Kept) {
