@@ -48,7 +48,19 @@ pub(super) struct Known {
 #[derive(Debug, Clone)]
 pub(super) enum Change {
     Put(Box<Remembered>),
+    /// Of an entry that is known.
+    Edit(Vec<u8>, Edit),
     Remove(Vec<u8>),
+}
+
+/// What makes an entry what it is now.
+#[derive(Clone)]
+pub(super) struct Edit(pub(super) Arc<dyn Fn(&mut Remembered) + Send + Sync>);
+
+impl std::fmt::Debug for Edit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Edit")
+    }
 }
 
 impl Known {
@@ -62,6 +74,12 @@ impl Change {
         match self {
             Self::Put(remembered) => {
                 entries.insert(remembered.entry.name.clone(), *remembered);
+            }
+            Self::Edit(name, Edit(edit)) => {
+                entries
+                    .get_mut(&name)
+                    .into_iter()
+                    .for_each(|found| edit(found));
             }
             Self::Remove(name) => {
                 entries.remove(&name);
@@ -97,19 +115,6 @@ impl Directory {
         Self {
             state: Mutex::new(state),
             loaded: Condvar::new(),
-        }
-    }
-
-    /// Our own change of what is known of a name, if anything is. Nothing comes between the look and the change.
-    pub(super) fn edit(&self, name: &[u8], edit: impl FnOnce(&mut Remembered)) {
-        let mut state = self.state.lock();
-        let State { known, loading, .. } = &mut *state;
-        let known = known.as_mut().filter(|known| !known.expired);
-        let known = known.and_then(|known| known.entries.get_mut(name));
-        let Some(found) = known else { return };
-        edit(found);
-        if let Some(log) = loading {
-            log.push(Change::Put(Box::new(found.clone())));
         }
     }
 

@@ -8,7 +8,7 @@ use lru::LruCache;
 use parking_lot::Mutex;
 
 use super::ahead::Guesses;
-use super::directory::{Change, Directory, EndLoading, Loaded};
+use super::directory::{Change, Directory, Edit, EndLoading, Loaded};
 use super::own_time::{OwnTime, keep_known_times, missing_times};
 use super::walks::Walks;
 use crate::ftp::RemotePath;
@@ -190,11 +190,14 @@ impl ListingCache {
         self.change(dir, Change::Put(Box::new(Remembered { entry, own })));
     }
 
-    /// Our own change of an entry that is known: `edit` makes it what it is now.
-    pub fn edit(&self, dir: &RemotePath, name: &[u8], edit: impl FnOnce(&mut Remembered)) {
-        if let Some(directory) = self.directory(dir) {
-            directory.edit(name, edit);
-        }
+    /// Our own change of an entry that is known: `edit` makes it what it is now, also in a listing that is on its way.
+    pub fn edit(
+        &self,
+        dir: &RemotePath,
+        name: &[u8],
+        edit: impl Fn(&mut Remembered) + Send + Sync + 'static,
+    ) {
+        self.change(dir, Change::Edit(name.to_vec(), Edit(Arc::new(edit))));
     }
 
     /// Our own change: `name` is gone.

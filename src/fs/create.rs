@@ -52,6 +52,7 @@ impl FtpFs {
             let begun = only_if_asked(|| writer.begin(careful));
             begun.map_err(|error| self.explain_write(error, &path))?;
         }
+        self.still_asked(&writer, &path)?;
         let entry = Entry {
             mode: Some(mode),
             ..new_entry(name, EntryKind::File)

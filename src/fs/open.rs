@@ -14,6 +14,7 @@ use crate::cache::{Entries, Remembered};
 use crate::ftp::RemotePath;
 use crate::ftp::listing::{Entry, EntryKind};
 use crate::remote::{ErrorKind, FileVersion, RemoteError};
+use crate::workers::is_asked;
 use crate::writeback::{FileWriter, WriteError};
 
 /// An open looks this often whether a writer that can never store anything has gone.
@@ -75,13 +76,16 @@ impl FtpFs {
         let writes = flags & libc::O_ACCMODE != libc::O_RDONLY || truncate;
         let began = self.moves.now();
         self.await_conflicted(ino, wait)?;
-        if self.is_leaving(ino) {
+        if writes && self.is_leaving(ino) {
             if wait == Wait::No {
                 return Err(FsError::WouldWait);
             }
             if self.changed_since(began, &self.path(ino)?)? {
                 return Ok(None);
             }
+        }
+        if truncate && !is_asked() {
+            return Err(FsError::Errno(libc::ETIMEDOUT));
         }
         if let Some((opened, writer)) = self.join_writer(ino, flags) {
             if truncate && let Err(error) = writer.truncate(0) {

@@ -118,7 +118,7 @@ impl FtpFs {
         if let Some(file) = &file {
             file.state.lock().entry.mode = Some(mode);
         }
-        self.edit_listed(&path, |entry| entry.mode = Some(mode), None);
+        self.edit_listed(&path, move |entry| entry.mode = Some(mode), None);
         Ok(())
     }
 
@@ -135,21 +135,21 @@ impl FtpFs {
             }
             TimeChange::To(time) => (whole_second(time), whole_second(time)),
         };
-        let file = self.open_file(ino);
-        let writer = file.as_ref().and_then(|file| file.writer());
-        if let Some(writer) = &writer
-            && writer.is_dirty()
-        {
-            writer.set_modified(match change {
-                TimeChange::Now => None,
-                TimeChange::To(_) => Some(time),
-            });
-            self.keep_pending(file.as_ref());
+        let staged = match change {
+            TimeChange::Now => None,
+            TimeChange::To(_) => Some(time),
+        };
+        if self.stages_time(ino, staged) {
             return Ok(());
         }
         let path = self.path(ino)?;
         // Who opens the file or reads on in it meanwhile would take the new time for somebody else's change.
         let _moving = self.moves.begin(&path);
+        let file = self.open_file(ino);
+        let writer = file.as_ref().and_then(|file| file.writer());
+        if self.stages_time(ino, staged) {
+            return Ok(());
+        }
         match only_if_asked(|| self.remote.set_modified(&path, time)) {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::Unsupported && !self.config.strict => {
@@ -196,10 +196,22 @@ impl FtpFs {
         });
         self.edit_listed(
             &path,
-            |entry| entry.modified = Some(exact(shown)),
+            move |entry| entry.modified = Some(exact(shown)),
             Some((shown, stored)),
         );
         Ok(())
+    }
+
+    /// A file that is still to be stored gets its time with that; whether it is one.
+    fn stages_time(&self, ino: u64, time: Option<SystemTime>) -> bool {
+        let file = self.open_file(ino);
+        let writer = file.as_ref().and_then(|file| file.writer());
+        let writer = writer.filter(|writer| writer.is_dirty());
+        if let Some(writer) = &writer {
+            writer.set_modified(time);
+            self.keep_pending(file.as_ref());
+        }
+        writer.is_some()
     }
 
     fn is_directory(&self, ino: u64) -> bool {
@@ -223,11 +235,11 @@ impl FtpFs {
     fn edit_listed(
         &self,
         path: &RemotePath,
-        edit: impl FnOnce(&mut Entry),
+        edit: impl Fn(&mut Entry) + Send + Sync + 'static,
         time: Option<(SystemTime, Option<FileVersion>)>,
     ) {
         let Some(dir) = path.parent() else { return };
-        self.listings.edit(&dir, path.name(), |found| {
+        self.listings.edit(&dir, path.name(), move |found| {
             edit(&mut found.entry);
             let Some((shown, stored)) = time else { return };
             let listed = found.entry.size.map(|size| FileVersion {

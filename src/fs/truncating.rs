@@ -10,6 +10,7 @@ use crate::cache::Remembered;
 use crate::ftp::RemotePath;
 use crate::remote::FileVersion;
 use crate::workers::{is_asked, only_if_asked};
+use crate::writeback::FileWriter;
 
 impl FtpFs {
     /// An open that throws the old content away asks the server at once whether it may.
@@ -38,14 +39,7 @@ impl FtpFs {
             let begun = only_if_asked(|| writer.begin(false));
             begun.map_err(|error| self.explain_write(error, path))?;
         }
-        if !is_asked() {
-            // The release of its handle would store the empty file. In place it is empty already.
-            writer.abandon();
-            path.parent()
-                .iter()
-                .for_each(|dir| self.listings.expire(dir));
-            return Err(FsError::Errno(libc::ETIMEDOUT));
-        }
+        self.still_asked(&writer, path)?;
         let file = self.file_of(ino, |_| OpenFile::new(ino, found.entry.clone(), Some(base)));
         let mut state = file.state.lock();
         let ours = match &state.writer {
@@ -82,5 +76,22 @@ impl FtpFs {
             }
         }
         Ok(Some(opened))
+    }
+
+    /// What a program was told has failed is not done: the release of its handle would store the empty file. In place
+    /// it is empty already.
+    pub(super) fn still_asked(
+        &self,
+        writer: &FileWriter,
+        path: &RemotePath,
+    ) -> Result<(), FsError> {
+        if is_asked() {
+            return Ok(());
+        }
+        writer.abandon();
+        if let Some(dir) = path.parent() {
+            self.listings.expire(&dir);
+        }
+        Err(FsError::Errno(libc::ETIMEDOUT))
     }
 }

@@ -186,7 +186,14 @@ impl Remote {
         to: &RemotePath,
         backup: &RemotePath,
     ) -> Result<(), RemoteError> {
-        self.rename_once(to, backup)?;
+        if let Err(error) = self.rename_once(to, backup) {
+            if error.kind().is_transient() {
+                // It may have happened, and then `to` is not there; if not, this is refused.
+                let back = regardless(|| self.rename_once(backup, to));
+                log::debug!("{from} to {to}: {error}; {backup} put back: {back:?}");
+            }
+            return Err(error);
+        }
         regardless(|| self.rename_into_gap(from, to, backup))
     }
 
