@@ -90,26 +90,34 @@ impl Kept {
             sidecar.base = None;
         }
         let writer = FileWriter::resumed(Arc::clone(context), &sidecar, file)?;
-        writer.state.lock().mode_pending = (is_new || begun) && sidecar.mode.is_some();
+        let has_other_mode = begun && self.has_other_mode(context);
+        writer.state.lock().mode_pending = (is_new || has_other_mode) && sidecar.mode.is_some();
         writer.guard(now);
-        let (way, in_place) = {
-            let state = writer.state.lock();
-            (state.way(), !writer.goes_beside(&state))
-        };
-        let whole = is_part && way == Way::Whole;
+        let whole = is_part && writer.state.lock().way() == Way::Whole;
         if whole {
-            self.make_whole(&writer, sidecar, now, in_place)?;
-        } else if !is_part && in_place {
-            self.note_replaced(sidecar, now, in_place)?;
+            self.make_whole(&writer, sidecar, now)?;
+        } else if !is_part {
+            self.note_replaced(sidecar, now)?;
         }
         let outcome = writer.commit();
         let begun = writer.state.lock().begun_in_place;
-        if outcome.is_err() && (whole || !is_part) && !begun {
+        if outcome.is_err()
+            && (whole || !is_part)
+            && !begun
+            && now.is_still(Left::ask(&context.remote, &self.sidecar.path))
+        {
             // The server has what it had: all that was known of it is to be compared the next time, too.
             write_note(&self.note, &self.sidecar)?;
         }
         outcome?;
         Ok(())
+    }
+
+    /// What was begun has not got its mode yet.
+    fn has_other_mode(&self, context: &WriteContext) -> bool {
+        let entry = context.remote.entry(&self.sidecar.path);
+        let mode = entry.ok().and_then(|entry| entry.mode);
+        mode.is_some() && mode != self.sidecar.mode
     }
 
     /// The server may lose the old content while the whole new one goes in its place: it is kept first.
@@ -118,7 +126,6 @@ impl Kept {
         writer: &FileWriter,
         mut sidecar: Sidecar,
         now: Left,
-        in_place: bool,
     ) -> Result<(), RecoverError> {
         let base = |now| sidecar.base.is_some_and(|base| base.agrees_with(now));
         if !matches!(now, Left::File(now) if base(now)) {
@@ -128,26 +135,18 @@ impl Kept {
         File::open(self.copy())?.sync_all()?;
         sidecar.staged.insert(0..sidecar.base_valid);
         sidecar.base_valid = 0;
-        self.note_replaced(sidecar, now, in_place)
+        self.note_replaced(sidecar, now)
     }
 
     /// What is kept is the whole content from here on, and replaces what is there `now`. Cut in place it leaves the
-    /// beginning of ours, which the next recovery is to know.
-    fn note_replaced(
-        &self,
-        mut sidecar: Sidecar,
-        now: Left,
-        in_place: bool,
-    ) -> Result<(), RecoverError> {
+    /// beginning of ours, and cut at its rename all of it: the next recovery is to know them.
+    fn note_replaced(&self, mut sidecar: Sidecar, now: Left) -> Result<(), RecoverError> {
         sidecar.base = match now {
             Left::File(now) => Some(now),
             // What was there before may come back: it is put aside while another takes its place.
             Left::Nothing | Left::Unknown => self.sidecar.base,
         };
-        sidecar.patched = None;
-        if in_place {
-            sidecar.left = Left::Unknown;
-        }
+        (sidecar.left, sidecar.patched) = (Left::Unknown, None);
         write_note(&self.note, &sidecar)?;
         Ok(())
     }

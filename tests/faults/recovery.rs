@@ -8,7 +8,7 @@ use libtest_mimic::Trial;
 use crate::Site;
 use crate::kept::{Kept, Test, trial};
 use crate::operation::{LARGE, Operation, SMALL, Seen, bytes};
-use crate::support::faulty::{How, Verb};
+use crate::support::faulty::{Fault, How, Verb};
 
 const LIMIT: Duration = Duration::from_secs(30);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -38,6 +38,11 @@ const TESTS: &[(&str, &[&str], Test)] = &[
         "a_new_file_whose_recovery_was_cut_is_stored_by_the_next",
         &["writeback", "upload=inplace"],
         a_new_file_is_stored_by_the_next,
+    ),
+    (
+        "a_new_file_that_the_server_has_made_empty_is_stored_by_the_next",
+        &["writeback", "upload=inplace"],
+        a_new_file_is_stored_after_it_was_made_empty,
     ),
     (
         "a_recovery_that_sent_nothing_has_forgotten_nothing",
@@ -72,6 +77,16 @@ impl Kept {
     /// A change inside `large` has begun to go to the server, which has gone before it got a byte of it.
     fn patch_in_vain(&mut self) {
         self.change_in_vain(&["text 800000", "close"]);
+    }
+
+    /// A new file, which the server refuses to make, as long as nobody heals the proxy.
+    fn create_in_vain(&mut self) {
+        let refused = self.ground.proxy.on(Verb::Stor);
+        refused.answer("553 Could not create file.");
+        self.hold(&["create new", "small", "close"]).does(3);
+        self.settles();
+        self.kill();
+        assert!(!self.there("new").exists());
     }
 
     /// The same of a process that does these steps; the first one is done before the server has gone.
@@ -162,21 +177,28 @@ fn an_edit_is_left_alone(kept: &mut Kept) {
 
 /// It was known that nothing of it was there.
 fn a_new_file_is_stored_by_the_next(kept: &mut Kept) {
-    let refused = kept.ground.proxy.on(Verb::Stor);
-    let _refused = refused.answer("553 Could not create file.");
-    kept.hold(&["create new", "small", "close"]).does(3);
-    kept.settles();
-    kept.kill();
+    kept.create_in_vain();
     kept.ground.proxy.heal();
-    assert!(!kept.there("new").exists());
     let cut = kept.ground.proxy.on(Verb::Stor).at("new");
-    let cut = cut.cut_data_after(1_000, How::Fin);
+    recovers_the_second_time(kept, &cut.cut_data_after(1_000, How::Fin), 1_000);
+}
+
+/// The server has done the STOR as far as that goes without data, and nobody has heard of it.
+fn a_new_file_is_stored_after_it_was_made_empty(kept: &mut Kept) {
+    kept.create_in_vain();
+    kept.ground.proxy.heal();
+    let lost = kept.ground.proxy.on(Verb::Stor).at("new");
+    recovers_the_second_time(kept, &lost.drop_after(How::Rst), 0);
+}
+
+/// The first time the server gets so much of it.
+fn recovers_the_second_time(kept: &Kept, fault: &Fault, there: usize) {
     let recovery = ["-o", "upload=inplace", kept.ground.url()];
     let (code, said) = kept.recover(&recovery);
     assert_eq!(code, Some(7), "{said}");
-    assert!(cut.hits() > 0);
+    assert!(fault.hits() > 0);
     kept.ground.proxy.heal();
-    assert_eq!(fs::read(kept.there("new")).unwrap().len(), 1_000);
+    assert_eq!(fs::read(kept.there("new")).unwrap().len(), there);
     let (code, said) = kept.recover(&recovery);
     assert_eq!(code, Some(0), "{said}");
     assert!(kept.is_empty());
@@ -185,11 +207,7 @@ fn a_new_file_is_stored_by_the_next(kept: &mut Kept) {
 
 /// An empty one could be what an upload of ours has left, had there been one.
 fn a_strangers_file_is_left_alone(kept: &mut Kept) {
-    let refused = kept.ground.proxy.on(Verb::Stor);
-    let _refused = refused.answer("553 Could not create file.");
-    kept.hold(&["create new", "small", "close"]).does(3);
-    kept.settles();
-    kept.kill();
+    kept.create_in_vain();
     let recovery = ["-o", "upload=inplace", kept.ground.url()];
     let (code, said) = kept.recover(&recovery);
     assert_eq!(code, Some(7), "{said}");
