@@ -1,8 +1,8 @@
 """Gives each connection to a program of its own, as inetd(8) does: for servers that cannot listen on any port."""
 
 import argparse
+import contextlib
 import os
-import signal
 import socket
 
 
@@ -15,26 +15,21 @@ def main():
     args = parser.parse_args()
     listener = socket.create_server((args.listen, args.port), backlog=128)
     running = set()
-
-    def reap(*_):
+    while True:
+        connection, _ = listener.accept()
+        # Here and not when they end: a handler of their signals is interrupted by the next one.
         while running:
             pid, _ = os.waitpid(-1, os.WNOHANG)
             if not pid:
-                return
+                break
             running.discard(pid)
-
-    signal.signal(signal.SIGCHLD, reap)
-    while True:
-        connection, _ = listener.accept()
-        # Not while a child is entered into the list.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
         if len(running) >= args.max_clients:
-            connection.sendall(b"421 Too many connections.\r\n")
+            # Who has gone by then is not to end it.
+            with contextlib.suppress(OSError):
+                connection.sendall(b"421 Too many connections.\r\n")
         else:
             pid = os.fork()
             if not pid:
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
                 listener.close()
                 os.dup2(connection.fileno(), 0)
                 os.dup2(connection.fileno(), 1)
@@ -42,7 +37,6 @@ def main():
                 os.execv(args.command[0], args.command)
             running.add(pid)
         connection.close()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
 
 
 main()
