@@ -123,6 +123,17 @@ impl RemoteError {
         }
     }
 
+    /// The server has said how this transfer ended, or had no connection for its data: what it has of it by now is
+    /// all that arrives.
+    pub fn is_end_of(&self, transfer: &str) -> bool {
+        match &*self.cause {
+            Cause::Wire(
+                FtpError::Refused { verb, .. } | FtpError::NoDataConnection { verb, .. },
+            ) => *verb == transfer,
+            _ => false,
+        }
+    }
+
     /// The command under which the control connection ended.
     pub fn lost_verb(&self) -> Option<&'static str> {
         match &*self.cause {

@@ -42,11 +42,10 @@ impl FileWriter {
         base: FileVersion,
         error: WriteError,
     ) -> Result<Arrived, WriteError> {
-        // Nobody said what became of the bytes that are out: they may be appended at any time, and with those of
-        // another APPE they would be there twice. A rename over the file takes it out of their way.
-        let refused = matches!(&error, WriteError::Remote(error)
-            if error.refused_verb().is_some() && !error.kind().is_transient());
-        self.state.lock().append_unsure = !refused;
+        // Where nobody said what became of the bytes that are out, they may be appended at any time, and with those
+        // of another APPE they would be there twice. A rename over the file takes it out of their way.
+        let is_over = matches!(&error, WriteError::Remote(error) if error.is_end_of("APPE"));
+        self.state.lock().append_unsure = !is_over;
         if matches!(error, WriteError::Doomed) {
             return Err(error);
         }
@@ -60,7 +59,7 @@ impl FileWriter {
             return Ok(Arrived::in_place(now));
         }
         let arrived = now.size > base.size && now.size < snapshot.size;
-        let may_arrive = !refused && now.size == base.size;
+        let may_arrive = !is_over && now.size == base.size;
         if !(arrived || may_arrive) {
             return Err(error);
         }

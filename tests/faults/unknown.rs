@@ -25,6 +25,10 @@ const TESTS: &[Test] = &[
         "an_append_whose_end_is_unknown_is_not_repeated",
         an_append_is_not_repeated,
     ),
+    (
+        "an_append_that_was_refused_before_a_byte_is_repeated",
+        an_append_is_repeated,
+    ),
 ];
 
 /// One trial per test.
@@ -83,4 +87,17 @@ fn an_append_is_not_repeated(ground: &mut Ground) {
     if closed == 0 {
         assert_eq!(Operation::Append.seen(&ground.there), Seen::All);
     }
+}
+
+/// The server has said how it ended, and no other name can be made beside the file: it is appended all the same. (As
+/// vsftpd refuses a data connection under TLS 1.3 that does not resume the session, after its 150.)
+fn an_append_is_repeated(ground: &mut Ground) {
+    ground.mount();
+    let cut = ground.proxy.on(Verb::Appe).once();
+    let cut = cut.cut_data_after(0, How::Rst);
+    let refused = ground.proxy.on(Verb::Stor);
+    refused.answer("553 Could not create file.");
+    Holder::new(ground.mounted(), &["append log", "small", "close"]).does(3);
+    assert!(cut.hits() > 0);
+    assert_eq!(Operation::Append.seen(&ground.there), Seen::All);
 }
