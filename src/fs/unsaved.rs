@@ -6,6 +6,7 @@
 //! when the server has a newer content, or the name is deleted.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::open_file::OpenFile;
 use super::{FsError, FtpFs};
@@ -106,17 +107,39 @@ impl FtpFs {
 
     /// The last try. May wait.
     pub(super) fn store_unsaved(&self, unsaved: &Unsaved) -> Result<(), FsError> {
-        let now = Left::ask(&self.remote, &unsaved.path);
+        let deadline = self.remote.deadline();
+        let mut now = Left::ask(&self.remote, &unsaved.path);
+        while !unsaved.store_over(now)? {
+            // Of an upload that was given up the server may still have bytes to write.
+            let then = Left::ask(&self.remote, &unsaved.path);
+            if now.is_still(then) || Instant::now() >= deadline {
+                return Err(WriteError::Conflict.into());
+            }
+            now = then;
+        }
+        Ok(())
+    }
+}
+
+impl Unsaved {
+    /// Stores it where the server has `now`, if that is what it had, or the beginning of this; false if the server has
+    /// something else by then, and that is not known to be another's.
+    fn store_over(&self, now: Left) -> Result<bool, WriteError> {
+        let in_doubt = self.left == Left::Unknown;
         let begun = match now {
-            // The server could not be asked: what it has may be the beginning of this one.
-            Left::File(now) if unsaved.left == Left::Unknown => unsaved.writer.has_begun(now)?,
+            Left::File(now) if in_doubt => match self.writer.has_begun(now) {
+                Err(error) if error.is_conflict() => return Ok(false),
+                begun => begun?,
+            },
             _ => false,
         };
-        if !begun && !unsaved.left.is_still(now) {
-            return Err(WriteError::Conflict.into());
+        if !begun && !self.left.is_still(now) {
+            return Err(WriteError::Conflict);
         }
-        unsaved.writer.guard(now);
-        unsaved.writer.commit()?;
-        Ok(())
+        self.writer.guard(now);
+        match self.writer.commit() {
+            Err(error) if in_doubt && error.is_conflict() => Ok(false),
+            stored => stored.map(|_| true),
+        }
     }
 }

@@ -164,7 +164,11 @@ impl FileWriter {
                 Err(error) => {
                     let path = self.state.lock().path.clone();
                     log::info!("{path}: attempt {attempt} to store it failed ({error}); giving up");
-                    self.state.lock().conflicted |= matches!(error, WriteError::Conflict);
+                    {
+                        let mut state = self.state.lock();
+                        state.conflicted |= matches!(error, WriteError::Conflict);
+                        state.in_doubt = state.begun_in_place && error.leaves_in_doubt();
+                    }
                     let kept = self.keep_after(&error);
                     self.remove_temporary(&mut stream);
                     if kept && error.is_from_server_that_answers() {

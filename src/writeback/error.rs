@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::remote::RemoteError;
+use crate::remote::{ErrorKind, RemoteError};
 
 /// Why written data could not be staged, read back or committed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -31,5 +31,24 @@ impl From<RemoteError> for WriteError {
 impl From<io::Error> for WriteError {
     fn from(error: io::Error) -> Self {
         Self::Local(Arc::new(error))
+    }
+}
+
+impl WriteError {
+    /// The file on the server is another one than was expected.
+    pub fn is_conflict(&self) -> bool {
+        match self {
+            Self::Conflict => true,
+            Self::Remote(error) => error.kind() == ErrorKind::Changed,
+            _ => false,
+        }
+    }
+
+    /// Nobody said how the upload of a whole content ended: more of it may arrive.
+    pub(super) fn leaves_in_doubt(&self) -> bool {
+        match self {
+            Self::Remote(error) => error.kind().is_transient() && !error.is_end_of("STOR"),
+            _ => false,
+        }
     }
 }

@@ -41,14 +41,14 @@ impl FileWriter {
 
     /// Asks the server what it has after a failure, for the copy that is kept. May wait.
     pub fn learn_left(&self) -> Left {
-        let (path, of_others) = {
+        let path = {
             let state = self.state.lock();
-            (state.path.clone(), state.conflicted && state.base.is_none())
+            // What is there is nothing that may be overwritten, or not yet all that comes of ours.
+            if state.conflicted && state.base.is_none() || state.in_doubt {
+                return Left::Unknown;
+            }
+            state.path.clone()
         };
-        if of_others {
-            // What is there is nothing that may be overwritten.
-            return Left::Unknown;
-        }
         let left = Left::ask(&self.context.remote, &path);
         let mine = self.journaling.lock().clone();
         let journal = &self.context.journal;
@@ -180,7 +180,7 @@ impl FileWriter {
     /// What the server has is not replaced unless it still is what it had when it was asked a moment ago.
     pub fn guard(&self, now: Left) {
         let mut state = self.state.lock();
-        state.guarded = true;
+        (state.guarded, state.conflicted) = (true, false);
         match now {
             Left::File(now) if state.base_valid == 0 => state.base = Some(now),
             Left::Nothing if state.base_valid == 0 => {

@@ -250,6 +250,7 @@ pub(super) mod tests {
             supersedes_kept: false,
             seen_free: None,
             begun_in_place: false,
+            in_doubt: false,
             seen_there: None,
             conflicted: false,
             discarded: false,

@@ -42,6 +42,8 @@ pub(super) struct State {
     pub(super) seen_free: Option<Instant>,
     /// An upload under the file's own name has begun: what is there may be a part of ours.
     pub(super) begun_in_place: bool,
+    /// The last one has failed, and nobody said how it ended.
+    pub(super) in_doubt: bool,
     /// The file on the server is another one than was changed here: no commit can succeed.
     pub(super) conflicted: bool,
     /// The file was deleted: nothing is sent any more.

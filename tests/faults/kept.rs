@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
@@ -30,6 +31,10 @@ const TESTS: &[(&str, Test)] = &[
     ("a_part_of_a_large_file", a_part_of_a_large_file),
     ("an_upload_that_was_cut", an_upload_that_was_cut),
     ("an_append_that_was_cut", an_append_that_was_cut),
+    (
+        "what_arrives_late_of_an_upload_is_its_own",
+        what_arrives_late,
+    ),
     ("it_follows_a_rename", it_follows_a_rename),
     ("success_afterwards_removes_it", success_removes_it),
     (
@@ -456,6 +461,33 @@ fn an_append_that_was_cut(kept: &mut Kept) {
     there.write_all(&bytes(4, SMALL)[..1000]).unwrap();
     kept.is_recovered();
     assert_eq!(Operation::Append.seen(&kept.ground.there), Seen::All);
+}
+
+/// A server that was stopped goes on: it has bytes of an upload that was given up still to write, and nobody told it
+/// to end.
+fn what_arrives_late(kept: &mut Kept) {
+    let content = bytes(5, LARGE);
+    let proxy = &kept.ground.proxy;
+    proxy.on(Verb::Stor).cut_data_after(1_000, How::Fin);
+    proxy.on(Verb::Stor).drop_at_end(How::Rst);
+    let mut holder = kept.hold(&["create new", "large", "close"]);
+    holder.does(2);
+    assert_ne!(holder.next(), 0, "the server does not have it");
+    poll::until(LIMIT, "the content is set aside", || {
+        kept.ground.mounted().log().contains("ftpfs::fs::unsaved")
+    });
+    proxy.heal();
+    fs::write(kept.there("new"), &content[..200_000]).unwrap();
+    let last = proxy.on(Verb::Stor).once().stall_data_after(1_000);
+    let mount = kept.ground.take_mount();
+    let ending = thread::spawn(move || mount.end_by_signal("TERM"));
+    last.happens_within(LIMIT);
+    fs::write(kept.there("new"), &content[..300_000]).unwrap();
+    last.lift();
+    assert_eq!(ending.join().unwrap(), Some(0), "exit code");
+    assert!(fs::read(kept.there("new")).unwrap() == content);
+    assert_eq!(kept.temporary(), [""; 0]);
+    assert!(kept.is_empty());
 }
 
 fn it_follows_a_rename(kept: &mut Kept) {
