@@ -1,15 +1,18 @@
 //! `--recover`: brings to the server what mounts have kept because it could not be stored.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::time::SystemTime;
 
 use super::{Failure, MountConfig, Status, connect};
+use crate::ftp::RemotePath;
 use crate::remote::TemporaryNames;
 use crate::workers::Workers;
 use crate::writeback::{
-    Journal, JournalError, Kept, StagingArea, UNKNOWN_MODE, WriteContext, all_kept,
+    Journal, JournalError, Kept, RecoverError, StagingArea, UNKNOWN_MODE, WriteContext, all_kept,
 };
 
 /// Nothing but commits, one after the other.
@@ -71,8 +74,19 @@ pub fn recover(mut config: MountConfig) -> Result<(), Failure> {
         new_file_mode: AtomicU32::new(UNKNOWN_MODE),
     });
     let mut left = 0;
+    // When the first copy of a name was kept that is stored, or could not be.
+    let mut tried: BTreeMap<&RemotePath, (SystemTime, bool)> = BTreeMap::new();
     for kept in journal.earlier() {
-        match kept.store(&context) {
+        let (first, stored) = *tried.entry(kept.path()).or_insert((kept.when(), true));
+        let outcome = if kept.when() < first {
+            Err(RecoverError::Conflict)
+        } else if !stored {
+            Err(RecoverError::Earlier)
+        } else {
+            kept.store(&context)
+        };
+        tried.insert(kept.path(), (first, outcome.is_ok()));
+        match outcome {
             Ok(()) => {
                 journal.recovered(kept);
                 say(&format!("{}: stored, {} bytes", kept.path(), kept.size()))?;

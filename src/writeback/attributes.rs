@@ -32,7 +32,7 @@ impl FileWriter {
         (state.base, state.seen_there) = (Some(version), Some(Instant::now()));
         state.exists = true;
         state.append_unsure = false;
-        state.patched = None;
+        (state.patched, state.replaced) = (None, None);
         state.resized = state.size < version.size;
         state.chased_in_vain = false;
         state.base_valid = version.size.min(state.size);

@@ -379,6 +379,7 @@ impl FileWriter {
         if snapshot.base.is_none() {
             self.check_new(&snapshot.path, false)?;
         }
+        self.outlives_the_old_content();
         let backup = snapshot
             .base
             .map(|_| self.context.temporary.beside(&snapshot.path));

@@ -31,13 +31,13 @@ pub struct Journal {
     process: String,
     next: AtomicU64,
     /// What this process keeps. Held over memory only: whoever tells of it must not wait for a disk.
-    own: Mutex<Copies>,
+    pub(super) own: Mutex<Copies>,
     /// Held by who writes notes or ends copies, so that the last word on the disk is the last in memory. Over
     /// notes only, which are small; before `own`.
     notes: Mutex<()>,
     pub(super) earlier: Earlier,
     names: Option<NamesInUse>,
-    /// False while what is kept is being stored: a failure changes nothing then.
+    /// False while what is kept is being stored: nothing else is kept then.
     keeps: bool,
 }
 
@@ -50,7 +50,7 @@ impl Journal {
         Self::with(config, false).map(Arc::new)
     }
 
-    /// For recovery: as long as it lives nobody else opens it, and nothing more is kept.
+    /// For recovery: as long as it lives nobody else opens it, and nothing is kept but what was [adopted](Self::adopt).
     ///
     /// # Errors
     /// `Busy` while a mount of the place lives; the local disk.
@@ -155,7 +155,7 @@ impl Journal {
         content: &StagedContent,
         staging: &Path,
     ) -> io::Result<Option<(PathBuf, bool)>> {
-        let Some(place) = self.place.as_ref().filter(|_| self.keeps) else {
+        let Some(place) = &self.place else {
             return Ok(None);
         };
         let before = mine.as_deref().and_then(|note| {
@@ -168,8 +168,13 @@ impl Journal {
         let note = match same {
             Some(same) => {
                 sidecar.data.clone_from(&same.sidecar.data);
+                if !self.keeps {
+                    // Nothing was written since: its place among others stays.
+                    sidecar.when = same.sidecar.when;
+                }
                 same.note.clone()
             }
+            None if !self.keeps => return Ok(None),
             None => {
                 let number = self.next.fetch_add(1, Ordering::Relaxed);
                 place.note(&format!("{}-{number}", self.process))
@@ -328,19 +333,13 @@ impl Journal {
         news.iter().for_each(|kept| self.rewrite(kept));
     }
 
-    /// The server has it now.
-    pub fn recovered(&self, kept: &Kept) {
-        kept.remove();
-        self.sync();
-    }
-
     fn rewrite(&self, kept: &Kept) {
         if let Err(error) = write_note(&kept.note, &kept.sidecar) {
             log::error!("{}: {error}", kept.note.display());
         }
     }
 
-    fn sync(&self) {
+    pub(super) fn sync(&self) {
         if let Some(place) = &self.place
             && let Err(error) = place.sync()
         {

@@ -151,7 +151,7 @@ impl FileWriter {
 
     /// What is about to happen to the file on the server is known to whoever finds the note after us, if there is
     /// one. Does not wait for the network.
-    fn note_before(&self, change: impl FnOnce(&mut Sidecar)) {
+    pub(super) fn note_before(&self, change: impl FnOnce(&mut Sidecar)) {
         if !self.is_kept() {
             return;
         }
@@ -173,7 +173,12 @@ impl FileWriter {
             state.base_valid > 0 && state.missing(0..state.size).is_empty()
         };
         if is_part {
-            self.note_before(|sidecar| sidecar.base_valid = 0);
+            self.note_before(|sidecar| {
+                sidecar.base_valid = 0;
+                if let (Some(base), Some(patched)) = (&mut sidecar.base, sidecar.patched.take()) {
+                    *base = patched.undone(*base);
+                }
+            });
         }
     }
 
@@ -244,7 +249,7 @@ impl FileWriter {
             state.patched = sidecar.patched;
             state.set_modified = sidecar.set_modified;
             state.touched = true;
-            state.supersedes_kept = true;
+            state.supersedes_kept = sidecar.replaces == Replaces::Everything;
         }
         Ok(writer)
     }
@@ -274,7 +279,7 @@ impl State {
             is_link: self.is_link,
             append_unsure: self.append_unsure,
             patched: self.patched,
-            base: self.base,
+            base: self.base.or(self.replaced),
             base_valid: self.base_valid,
             mode: self.mode,
             set_modified: self.set_modified,

@@ -17,6 +17,9 @@ const RANGE_COST: u64 = 256 << 10;
 /// How far the server's clock may be from ours.
 const SKEW: Duration = Duration::from_secs(120);
 
+/// How long ranges may take to arrive, as far as those can know who find that it was not heard of their end.
+const LASTS: Duration = Duration::from_secs(600);
+
 /// Ranges were patched and did not all arrive. What the server has then is ours in places, and of a time that nobody
 /// was told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,15 +33,20 @@ pub(super) struct Patched {
 }
 
 impl Patched {
+    /// The file before that, as far as it is known: no size changes.
+    pub(super) fn undone(self, base: FileVersion) -> FileVersion {
+        FileVersion {
+            modified: self.before,
+            ..base
+        }
+    }
+
     /// Whether that is what the server still has, as far as its time tells.
     pub(super) fn may_be(self, now: FileVersion) -> bool {
         let Some(time) = now.modified else {
             return true;
         };
-        let as_before = FileVersion {
-            modified: self.before,
-            ..now
-        };
+        let as_before = self.undone(now);
         let late = |time: SystemTime| time.checked_add(SKEW);
         self.before.is_some() && as_before.agrees_with(now)
             || late(time).is_none_or(|time| time >= self.since)
@@ -142,6 +150,17 @@ impl FileWriter {
         let mut version = base;
         let mut untouched = true;
         let began = SystemTime::now();
+        self.note_before(|sidecar| {
+            sidecar.patched = Some(sidecar.patched.unwrap_or(Patched {
+                before: base.modified,
+                since: began,
+                until: began + LASTS,
+            }));
+            sidecar.base = sidecar.base.map(|base| FileVersion {
+                modified: None,
+                ..base
+            });
+        });
         for range in snapshot.dirty.iter() {
             let mode = UploadMode::Patch {
                 offset: range.start,
@@ -250,6 +269,7 @@ pub(super) mod tests {
             supersedes_kept: false,
             seen_free: None,
             begun_in_place: false,
+            replaced: None,
             in_doubt: false,
             seen_there: None,
             conflicted: false,

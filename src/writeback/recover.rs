@@ -5,11 +5,11 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use super::commit::Way;
+use super::copies::{Own, take};
 use super::place::write_note;
 use super::sidecar::Sidecar;
 use super::writer::FileWriter;
-use super::{Kept, Left, WriteContext, WriteError};
+use super::{Journal, Kept, Left, WriteContext, WriteError};
 use crate::ftp::RemotePath;
 use crate::remote::{Download, FileVersion};
 
@@ -22,6 +22,9 @@ pub enum RecoverError {
     /// What is there now is not what was there when it could not be stored.
     #[error("it changed on the server since; it was not overwritten")]
     Conflict,
+    /// What was kept of the same name before it is not there.
+    #[error("it follows what is not stored either")]
+    Earlier,
     /// It could not be stored this time either.
     #[error("{0}")]
     Write(WriteError),
@@ -42,6 +45,13 @@ impl Kept {
     /// # Errors
     /// Why the server does not have it.
     pub fn store(&self, context: &Arc<WriteContext>) -> Result<(), RecoverError> {
+        context.journal.adopt(self);
+        let stored = self.store_adopted(context);
+        context.journal.release(self);
+        stored
+    }
+
+    fn store_adopted(&self, context: &Arc<WriteContext>) -> Result<(), RecoverError> {
         let sidecar = &self.sidecar;
         let file = File::options().read(true).write(true).open(self.copy())?;
         let now = match Left::ask(&context.remote, &sidecar.path) {
@@ -62,7 +72,10 @@ impl Kept {
             // The commit compares it with what was edited.
             _ if is_part && still => false,
             Left::File(now) if is_part => self.has_arrived_in_part(context, &file, now)?,
-            _ if still => false,
+            _ if still => {
+                begun = sidecar.left == Left::Unknown && now != Left::Nothing;
+                false
+            }
             Left::File(now) if sidecar.left == Left::Unknown => {
                 let untouched = sidecar.base.is_some_and(|base| base.agrees_with(now));
                 begun = !untouched && self.is_begun(context, &file, now)?;
@@ -73,44 +86,58 @@ impl Kept {
             }
             _ => return Err(RecoverError::Conflict),
         };
-        let mut sidecar = sidecar.clone();
-        if let Left::File(now) = now
-            && (arrived || !is_part)
-        {
-            sidecar.base = Some(now);
-        }
-        if let (Left::File(now), Some(base), Some(_)) = (now, &mut sidecar.base, sidecar.patched)
-            && still
-        {
-            // By its time it is the one that our patch has left, whatever the clocks say.
-            (base.modified, sidecar.patched) = (now.modified, None);
-        }
         let is_new = !is_part && now == Left::Nothing;
-        if is_new {
-            sidecar.base = None;
-        }
-        let writer = FileWriter::resumed(Arc::clone(context), &sidecar, file)?;
+        let known = self.known(now, still, arrived, is_new);
+        let writer = FileWriter::resumed(Arc::clone(context), &known, file)?;
+        *writer.journaling.lock() = Some(self.note.clone());
         let has_other_mode = begun && self.has_other_mode(context);
-        writer.state.lock().mode_pending = (is_new || has_other_mode) && sidecar.mode.is_some();
+        writer.state.lock().mode_pending = (is_new || has_other_mode) && known.mode.is_some();
         writer.guard(now);
-        let whole = is_part && writer.state.lock().way() == Way::Whole;
-        if whole {
-            self.make_whole(&writer, sidecar, now)?;
-        } else if !is_part {
-            self.note_replaced(sidecar, now)?;
+        if !is_part {
+            // Cut in place it leaves the beginning of ours, and cut at its rename all of it: the next recovery is to
+            // know them, and what was there before, which is put aside while another takes its place.
+            writer.note_before(|note| {
+                note.base = known.base.or(sidecar.base);
+                note.patched = None;
+            });
         }
         let outcome = writer.commit();
-        let begun = writer.state.lock().begun_in_place;
-        if outcome.is_err()
-            && (whole || !is_part)
-            && !begun
-            && now.is_still(Left::ask(&context.remote, &self.sidecar.path))
-        {
+        let sent = {
+            let state = writer.state.lock();
+            let was = (known.append_unsure, known.patched);
+            state.begun_in_place || (state.append_unsure, state.patched) != was
+        };
+        if outcome.is_err() && !sent && now.is_still(Left::ask(&context.remote, &sidecar.path)) {
             // The server has what it had: all that was known of it is to be compared the next time, too.
-            write_note(&self.note, &self.sidecar)?;
+            write_note(&self.note, sidecar)?;
         }
         outcome?;
         Ok(())
+    }
+
+    /// What is known of it, now that the server has `now`.
+    fn known(&self, now: Left, still: bool, arrived: bool, is_new: bool) -> Sidecar {
+        let mut known = self.sidecar.clone();
+        if is_new {
+            known.base = None;
+        }
+        let Left::File(now) = now else {
+            return known;
+        };
+        if arrived || known.base_valid == 0 {
+            known.base = Some(now);
+        }
+        if let (Some(base), Some(_)) = (&mut known.base, known.patched) {
+            if still {
+                // By its time it is the one that our patch has left, whatever the clocks say.
+                (base.modified, known.patched) = (now.modified, None);
+            }
+            if (known.base_valid..=known.size).contains(&now.size) {
+                // Some of the ranges lie behind the old end.
+                base.size = now.size;
+            }
+        }
+        known
     }
 
     /// What was begun has not got its mode yet.
@@ -118,37 +145,6 @@ impl Kept {
         let entry = context.remote.entry(&self.sidecar.path);
         let mode = entry.ok().and_then(|entry| entry.mode);
         mode.is_some() && mode != self.sidecar.mode
-    }
-
-    /// The server may lose the old content while the whole new one goes in its place: it is kept first.
-    fn make_whole(
-        &self,
-        writer: &FileWriter,
-        mut sidecar: Sidecar,
-        now: Left,
-    ) -> Result<(), RecoverError> {
-        let base = |now| sidecar.base.is_some_and(|base| base.agrees_with(now));
-        if !matches!(now, Left::File(now) if base(now)) {
-            return Err(RecoverError::Conflict);
-        }
-        writer.fetch(0..sidecar.base_valid)?;
-        File::open(self.copy())?.sync_all()?;
-        sidecar.staged.insert(0..sidecar.base_valid);
-        sidecar.base_valid = 0;
-        self.note_replaced(sidecar, now)
-    }
-
-    /// What is kept is the whole content from here on, and replaces what is there `now`. Cut in place it leaves the
-    /// beginning of ours, and cut at its rename all of it: the next recovery is to know them.
-    fn note_replaced(&self, mut sidecar: Sidecar, now: Left) -> Result<(), RecoverError> {
-        sidecar.base = match now {
-            Left::File(now) => Some(now),
-            // What was there before may come back: it is put aside while another takes its place.
-            Left::Nothing | Left::Unknown => self.sidecar.base,
-        };
-        (sidecar.left, sidecar.patched) = (Left::Unknown, None);
-        write_note(&self.note, &sidecar)?;
-        Ok(())
     }
 
     /// An append of which a part has arrived, and nothing else has happened to the end of the file. It is made
@@ -194,6 +190,28 @@ impl Kept {
     ) -> Result<bool, WriteError> {
         let ours = |at, bytes: &mut [u8]| file.read_exact_at(bytes, at).is_ok();
         is_same(context, &self.sidecar.path, range, now, ours)
+    }
+}
+
+impl Journal {
+    /// What an earlier process kept is being stored: its writer may say what becomes of it.
+    pub(super) fn adopt(&self, kept: &Kept) {
+        let mut own = self.own.lock();
+        own.entry(kept.path().clone()).or_default().push(Own {
+            kept: kept.clone(),
+            noted: true,
+        });
+    }
+
+    /// The attempt is over. What is kept stays so.
+    pub(super) fn release(&self, kept: &Kept) {
+        take(&mut self.own.lock(), kept);
+    }
+
+    /// The server has it now.
+    pub fn recovered(&self, kept: &Kept) {
+        kept.remove();
+        self.sync();
     }
 }
 

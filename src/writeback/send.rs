@@ -209,18 +209,27 @@ impl FileWriter {
         slot: UploadSlot,
         all: Option<&[u8]>,
     ) -> Result<Sending, WriteError> {
+        let (before, guarded) = {
+            let state = self.state.lock();
+            (
+                state.base.or(state.replaced),
+                state.guarded.then_some(state.base),
+            )
+        };
+        self.check_base(path, guarded.flatten())?;
         self.outlives_the_old_content();
-        let before = self.state.lock().base.map(|base| base.size);
         let mut upload = match self.open_at(path, slot, all) {
             Err(error) if refuses_the_name(&error) && self.makes_writable(path) => {
                 self.open_at(path, self.context.remote.upload_slot()?, all)?
             }
             opened => opened?,
         };
-        upload.replaces(before);
+        upload.replaces(before.map(|before| before.size));
         // The old content is gone from now on; all of the new one is staged.
         let mut state = self.state.lock();
         (state.base, state.base_valid) = (None, 0);
+        let patched = state.patched.take();
+        state.replaced = before.map(|before| patched.map_or(before, |p| p.undone(before)));
         Ok(Sending {
             upload,
             beside: false,

@@ -124,6 +124,7 @@ impl Sidecar {
             ),
             format!("modified: {}", time_text(self.set_modified)),
             format!("when: {}", time_text(Some(self.when))),
+            format!("nanoseconds: {}", nanoseconds(self.when)),
             format!("left: {left}"),
             format!("data: {data}"),
             format!("replaces: {}", self.replaces.encode()),
@@ -180,7 +181,11 @@ impl Sidecar {
                 text => Some(u16::from_str_radix(text, 8).ok()?),
             },
             set_modified: time(get("modified")?)?,
-            when: time(get("when")?)??,
+            when: {
+                let nanoseconds = get("nanoseconds").and_then(|text| text.parse().ok());
+                let more = Duration::from_nanos(nanoseconds.unwrap_or(0));
+                time(get("when")?)??.checked_add(more)?
+            },
             left: match get("left")? {
                 "nothing" => Left::Nothing,
                 "unknown" => Left::Unknown,
@@ -247,6 +252,12 @@ fn time_text(time: Option<SystemTime>) -> String {
         Some(Ok(since)) => since.as_secs().to_string(),
         Some(Err(before)) => format!("-{}", before.duration().as_secs()),
     }
+}
+
+/// What tells notes of one second apart.
+fn nanoseconds(time: SystemTime) -> u32 {
+    time.duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.subsec_nanos())
 }
 
 /// `Some(None)` is a time that is not there.
@@ -349,7 +360,12 @@ mod tests {
                 base_valid: base.map_or(0, |base| base.size / 2),
                 mode,
                 set_modified,
-                when,
+                when: when
+                    + Duration::from_nanos(if when < UNIX_EPOCH {
+                        0
+                    } else {
+                        size % 1_000_000_000
+                    }),
                 left,
                 reason,
                 replaces: match size % 5 {

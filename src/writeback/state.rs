@@ -42,6 +42,8 @@ pub(super) struct State {
     pub(super) seen_free: Option<Instant>,
     /// An upload under the file's own name has begun: what is there may be a part of ours.
     pub(super) begun_in_place: bool,
+    /// What was there before that: a server that stores uploads aside has it until the end of one.
+    pub(super) replaced: Option<FileVersion>,
     /// The last one has failed, and nobody said how it ended.
     pub(super) in_doubt: bool,
     /// The file on the server is another one than was changed here: no commit can succeed.

@@ -125,6 +125,7 @@ impl FileWriter {
             supersedes_kept: false,
             seen_free: None,
             begun_in_place: false,
+            replaced: None,
             in_doubt: false,
             seen_there: None,
             conflicted: false,

@@ -1,6 +1,7 @@
 //! What `--recover` finds when a change was under way: it stores it once and whole, or leaves the file alone.
 
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, SystemTime};
 
 use libtest_mimic::Trial;
@@ -9,6 +10,7 @@ use crate::Site;
 use crate::kept::{Kept, Test, trial};
 use crate::operation::{LARGE, Operation, SMALL, Seen, bytes};
 use crate::support::faulty::{Fault, How, Verb};
+use crate::support::poll;
 
 const LIMIT: Duration = Duration::from_secs(30);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -58,6 +60,26 @@ const TESTS: &[(&str, &[&str], Test)] = &[
         "an_edit_that_was_replacing_the_file_is_whole",
         &["writeback", "upload=inplace"],
         an_edit_is_whole,
+    ),
+    (
+        "an_append_that_turned_whole_and_was_cut_is_stored_by_the_next",
+        &["upload=inplace"],
+        an_append_that_turned_whole_is_stored_by_the_next,
+    ),
+    (
+        "an_append_whose_recovery_was_cut_is_stored_by_the_next",
+        &[],
+        an_append_is_stored_by_the_next,
+    ),
+    (
+        "a_patch_that_was_under_way_is_stored",
+        &["writeback"],
+        a_patch_under_way_is_stored,
+    ),
+    (
+        "an_older_content_does_not_take_the_place_of_a_newer_one",
+        &["writeback"],
+        an_older_content_stays_behind,
     ),
 ];
 
@@ -247,4 +269,105 @@ fn an_edit_is_whole(kept: &mut Kept) {
     let mut expected = bytes(1, SMALL);
     expected[100..107].copy_from_slice(b"changed");
     assert_eq!(fs::read(kept.there("small")).unwrap(), expected);
+}
+
+/// The server does not append, so the whole file has to go in the place of the old one.
+fn an_append_that_turned_whole_is_stored_by_the_next(kept: &mut Kept) {
+    let mut holder = kept.hold(&["append log", "small", "wait", "close"]);
+    holder.does(2);
+    kept.ground.proxy.go_down();
+    holder.go_on();
+    assert_eq!(holder.next(), libc::EIO);
+    kept.kill();
+    kept.ground.proxy.heal();
+    let proxy = &kept.ground.proxy;
+    let refused = proxy.on(Verb::Appe);
+    refused.answer("502 Command not implemented.");
+    let cut = proxy.on(Verb::Stor).at("log");
+    let cut = cut.cut_data_after(1_000, How::Fin);
+    let recovery = ["-o", "upload=inplace", kept.ground.url()];
+    let (code, said) = kept.recover(&recovery);
+    assert_eq!(code, Some(7), "{said}");
+    assert!(cut.hits() > 0);
+    proxy.heal();
+    assert_eq!(fs::metadata(kept.there("log")).unwrap().len(), 1_000);
+    let (code, said) = kept.recover(&recovery);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(kept.is_empty());
+    assert_eq!(Operation::Append.seen(&kept.ground.there), Seen::All);
+}
+
+/// It was known what the server had before the first one.
+fn an_append_is_stored_by_the_next(kept: &mut Kept) {
+    let full = kept.ground.proxy.on(Verb::Upload);
+    let full = full.answer("452 Disk full.");
+    let mut holder = kept.hold(&["append log", "small", "close"]);
+    holder.does(2);
+    assert_eq!(holder.next(), libc::ENOSPC);
+    kept.settles();
+    kept.kill();
+    full.lift();
+    let proxy = &kept.ground.proxy;
+    let cut = proxy.on(Verb::Appe).cut_data_after(1_000, How::Fin);
+    proxy.on(Verb::Stor).answer("452 Disk full.");
+    let (code, said) = kept.recover(&[kept.ground.url()]);
+    assert_eq!(code, Some(7), "{said}");
+    assert!(cut.hits() > 0);
+    proxy.heal();
+    assert_eq!(Operation::Append.seen(&kept.ground.there), Seen::Part);
+    kept.is_recovered();
+    assert_eq!(Operation::Append.seen(&kept.ground.there), Seen::All);
+}
+
+/// The process dies when the server has the first bytes of a range, and so another time of the file than was known.
+fn a_patch_under_way_is_stored(kept: &mut Kept) {
+    kept.hold(&["edit large", "text 400000", "close"]).does(3);
+    let first = changed_at(&[400_000]);
+    poll::until(LIMIT, "the first change is there", || {
+        fs::read(kept.there("large")).is_ok_and(|content| content == first)
+    });
+    let there = File::options().write(true).open(kept.there("large"));
+    let old = SystemTime::now() - DAY;
+    there.unwrap().set_modified(old).unwrap();
+    let here = kept.here("large");
+    let old = fs::metadata(kept.there("large")).unwrap().mtime();
+    poll::until(LIMIT, "it is known how old the file is", || {
+        fs::metadata(&here).is_ok_and(|here| here.mtime() == old)
+    });
+    let stalled = kept.ground.proxy.on(Verb::Stor).at("large");
+    let stalled = stalled.stall_data_after(3);
+    kept.hold(&["edit large", "text 800000", "close"]).does(3);
+    stalled.happens_within(LIMIT);
+    poll::until(LIMIT, "the server has a part of the range", || {
+        fs::metadata(kept.there("large")).unwrap().mtime() != old
+    });
+    kept.kill();
+    kept.ground.proxy.heal();
+    kept.is_recovered();
+    assert!(fs::read(kept.there("large")).unwrap() == changed_at(&[400_000, 800_000]));
+}
+
+/// Two mounts, one after the other, could not store a file, and now the newer one cannot be stored again.
+fn an_older_content_stays_behind(kept: &mut Kept) {
+    for content in ["small", "large"] {
+        let refused = kept.ground.proxy.on(Verb::Stor);
+        let refused = refused.answer("553 Could not create file.");
+        kept.hold(&["create new", content, "close"]).does(3);
+        kept.settles();
+        kept.kill();
+        refused.lift();
+        if content == "small" {
+            let home = kept.home.path();
+            kept.ground.mount_at_home(home, &["writeback"]);
+        }
+    }
+    let refused = kept.ground.proxy.on(Verb::Stor).once();
+    refused.answer("553 Could not create file.");
+    let (code, said) = kept.recover(&[kept.ground.url()]);
+    assert_eq!(code, Some(7), "{said}");
+    assert!(!kept.there("new").exists(), "{said}");
+    let (code, said) = kept.recover(&[kept.ground.url()]);
+    assert_eq!(code, Some(7), "the older one is left: {said}");
+    assert!(fs::read(kept.there("new")).unwrap() == bytes(5, LARGE));
+    assert_eq!(fs::read(kept.copy()).unwrap(), bytes(4, SMALL));
 }
