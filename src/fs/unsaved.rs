@@ -108,10 +108,10 @@ impl FtpFs {
     /// The last try. May wait.
     pub(super) fn store_unsaved(&self, unsaved: &Unsaved) -> Result<(), FsError> {
         let deadline = self.remote.deadline();
-        let mut now = Left::ask(&self.remote, &unsaved.path);
+        let mut now = Left::find(&self.remote, &unsaved.path)?;
         while !unsaved.store_over(now)? {
             // Of an upload that was given up the server may still have bytes to write.
-            let then = Left::ask(&self.remote, &unsaved.path);
+            let then = Left::find(&self.remote, &unsaved.path)?;
             if now.is_still(then) || Instant::now() >= deadline {
                 return Err(WriteError::Conflict.into());
             }
@@ -126,14 +126,17 @@ impl Unsaved {
     /// something else by then, and that is not known to be another's.
     fn store_over(&self, now: Left) -> Result<bool, WriteError> {
         let in_doubt = self.left == Left::Unknown;
-        let begun = match now {
-            Left::File(now) if in_doubt => match self.writer.has_begun(now) {
-                Err(error) if error.is_conflict() => return Ok(false),
-                begun => begun?,
-            },
+        let is_ours = match now {
+            Left::File(now) if in_doubt && !self.writer.is_untouched(now) => {
+                match self.writer.has_begun(now) {
+                    Err(error) if error.is_conflict() => return Ok(false),
+                    begun => begun?,
+                }
+            }
+            Left::File(_) => in_doubt,
             _ => false,
         };
-        if !begun && !self.left.is_still(now) {
+        if !is_ours && !self.left.is_still(now) {
             return Err(WriteError::Conflict);
         }
         self.writer.guard(now);

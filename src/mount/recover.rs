@@ -5,7 +5,6 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
-use std::time::SystemTime;
 
 use super::{Failure, MountConfig, Status, connect};
 use crate::ftp::RemotePath;
@@ -74,18 +73,16 @@ pub fn recover(mut config: MountConfig) -> Result<(), Failure> {
         new_file_mode: AtomicU32::new(UNKNOWN_MODE),
     });
     let mut left = 0;
-    // When the first copy of a name was kept that is stored, or could not be.
-    let mut tried: BTreeMap<&RemotePath, (SystemTime, bool)> = BTreeMap::new();
+    // The first copy of a name, and whether it is stored.
+    let mut tried: BTreeMap<&RemotePath, (&Kept, bool)> = BTreeMap::new();
     for kept in journal.earlier() {
-        let (first, stored) = *tried.entry(kept.path()).or_insert((kept.when(), true));
-        let outcome = if kept.when() < first {
-            Err(RecoverError::Conflict)
-        } else if !stored {
-            Err(RecoverError::Earlier)
-        } else {
-            kept.store(&context)
+        let outcome = match tried.get(kept.path()) {
+            Some((newer, _)) if kept.is_older_than(newer) => Err(RecoverError::Conflict),
+            Some((whole, false)) if whole.is_whole() => Err(RecoverError::Earlier),
+            _ => kept.store(&context),
         };
-        tried.insert(kept.path(), (first, outcome.is_ok()));
+        let stored = outcome.is_ok();
+        tried.entry(kept.path()).or_insert((kept, stored));
         match outcome {
             Ok(()) => {
                 journal.recovered(kept);

@@ -412,6 +412,14 @@ impl Upload {
         }
     }
 
+    /// Ends it without a byte, in an orderly way: given up with RST, some servers delete the file (vsftpd, ProFTPD).
+    pub fn end_untouched(self) {
+        let path = self.path.clone();
+        if let Err(error) = self.finish() {
+            log::debug!("{path}: an upload without a byte: {error}");
+        }
+    }
+
     /// Gives up with RST. The session is cleaned up without making the caller wait.
     pub fn abandon(self) {
         // Done by `drop`.

@@ -24,7 +24,10 @@ impl FileWriter {
             }
             Err(error) => return Err(error),
         };
-        self.may_be_appended();
+        if let Err(error) = self.may_be_appended() {
+            upload.end_untouched();
+            return Err(error);
+        }
         let sent = self.send_range(&mut upload, base.size..snapshot.size);
         let outcome = sent.and_then(|()| Ok(upload.finish()?));
         match outcome {

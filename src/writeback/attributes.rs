@@ -33,6 +33,7 @@ impl FileWriter {
         state.exists = true;
         state.append_unsure = false;
         (state.patched, state.replaced) = (None, None);
+        (state.begun_in_place, state.in_doubt, state.noted_whole) = (false, false, false);
         state.resized = state.size < version.size;
         state.chased_in_vain = false;
         state.base_valid = version.size.min(state.size);

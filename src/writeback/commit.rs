@@ -4,15 +4,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
+use super::conflict::SEEN_FOR;
 use super::send::{PIECE, refuses_the_name};
 use super::state::State;
 use super::writer::{Committed, FileWriter, Stream};
 use super::{ByteRanges, UploadPolicy, WriteError};
 use crate::ftp::RemotePath;
 use crate::remote::{ErrorKind, FileVersion, Upload, UploadMode, Wanted};
-
-/// What the server was seen to have, or not to have, is not asked for alone for so long.
-pub(super) const SEEN_FOR: Duration = Duration::from_secs(1);
 
 /// How often a commit is begun anew from staging after a failure that may pass.
 const ATTEMPTS: u32 = 3;
@@ -167,7 +165,8 @@ impl FileWriter {
                     {
                         let mut state = self.state.lock();
                         state.conflicted |= matches!(error, WriteError::Conflict);
-                        state.in_doubt = state.begun_in_place && error.leaves_in_doubt();
+                        let begun = state.begun_in_place || state.replaced.is_some();
+                        state.in_doubt |= begun && error.leaves_in_doubt();
                     }
                     let kept = self.keep_after(&error);
                     self.remove_temporary(&mut stream);
@@ -379,7 +378,7 @@ impl FileWriter {
         if snapshot.base.is_none() {
             self.check_new(&snapshot.path, false)?;
         }
-        self.outlives_the_old_content();
+        self.outlives_the_old_content()?;
         let backup = snapshot
             .base
             .map(|_| self.context.temporary.beside(&snapshot.path));
@@ -422,35 +421,6 @@ impl FileWriter {
         };
         *self.progress.lock() = upload.progress();
         Ok(upload)
-    }
-
-    /// Nobody else has changed the file since we looked at it.
-    pub(super) fn check_base(
-        &self,
-        path: &RemotePath,
-        base: Option<FileVersion>,
-    ) -> Result<(), WriteError> {
-        let Some(base) = base else { return Ok(()) };
-        let patched = self.state.lock().patched;
-        match self.context.remote.version(path) {
-            Ok(now) if patched.is_some_and(|patched| !patched.may_be(now)) => {
-                Err(WriteError::Conflict)
-            }
-            Ok(now) if now.agrees_with(base) => Ok(()),
-            Ok(_) => Err(WriteError::Conflict),
-            Err(error) => match error.kind() {
-                ErrorKind::NotFound => Err(WriteError::Conflict),
-                ErrorKind::Unsupported => Ok(()),
-                ErrorKind::Refused if self.is_gone(path) => Err(WriteError::Conflict),
-                _ => Err(error.into()),
-            },
-        }
-    }
-
-    /// What a refusal without a reason leaves open.
-    fn is_gone(&self, path: &RemotePath) -> bool {
-        let entry = self.context.remote.entry(path);
-        entry.is_err_and(|error| error.kind() == ErrorKind::NotFound)
     }
 }
 

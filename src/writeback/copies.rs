@@ -112,8 +112,8 @@ pub(super) fn save(
         if named {
             file.sync_all()?;
             return match &kept.sidecar.data {
-                Some(_) => File::open(staging)?.sync_all(),
-                None => Ok(()),
+                Some(_) if is_new => File::open(staging)?.sync_all(),
+                _ => Ok(()),
             };
         }
     }

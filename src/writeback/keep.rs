@@ -12,6 +12,7 @@ use super::state::State;
 use super::writer::FileWriter;
 use super::{ByteRanges, Left, WriteContext, WriteError};
 use crate::ftp::RemotePath;
+use crate::remote::FileVersion;
 
 /// Why a file is kept whose upload is still to come.
 const NOT_YET: &str = "closed, and not yet on the server";
@@ -26,6 +27,11 @@ impl FileWriter {
     /// Whether a commit has found that somebody else changed the file.
     pub fn is_conflicted(&self) -> bool {
         self.state.lock().conflicted
+    }
+
+    /// Whether `now` is the version that was changed here, as far as the server tells.
+    pub fn is_untouched(&self, now: FileVersion) -> bool {
+        self.state.lock().is_untouched(now)
     }
 
     /// The end comes before the content is on the server: it is kept. Does not wait for the network.
@@ -43,8 +49,9 @@ impl FileWriter {
     pub fn learn_left(&self) -> Left {
         let path = {
             let state = self.state.lock();
-            // What is there is nothing that may be overwritten, or not yet all that comes of ours.
-            if state.conflicted && state.base.is_none() || state.in_doubt {
+            // What is there may be somebody else's by now, or not yet all that comes of ours: it is for what is known
+            // of the old version, and for the content, to tell.
+            if state.conflicted || state.guarded || state.in_doubt || state.append_unsure {
                 return Left::Unknown;
             }
             state.path.clone()
@@ -151,35 +158,43 @@ impl FileWriter {
 
     /// What is about to happen to the file on the server is known to whoever finds the note after us, if there is
     /// one. Does not wait for the network.
-    pub(super) fn note_before(&self, change: impl FnOnce(&mut Sidecar)) {
-        if !self.is_kept() {
-            return;
+    ///
+    /// # Errors
+    /// The local disk: what is kept does not fit what is about to happen.
+    pub(super) fn note_before(&self, change: impl FnOnce(&mut Sidecar)) -> Result<(), WriteError> {
+        if self.is_kept()
+            && let Some((_, noted)) = self.save_as(NOT_YET, change)
+        {
+            noted?;
         }
-        if let Some((path, Err(error))) = self.save_as(NOT_YET, change) {
-            log::warn!("{path}: what is kept of it could not be brought up to date: {error}");
-        }
+        Ok(())
     }
 
     /// Bytes go out behind the end of the file: until somebody says how that ended, no others may.
-    pub(super) fn may_be_appended(&self) {
+    ///
+    /// # Errors
+    /// The local disk.
+    pub(super) fn may_be_appended(&self) -> Result<(), WriteError> {
         self.state.lock().append_unsure = true;
-        self.note_before(|_| ());
+        self.note_before(|_| ())
+            .inspect_err(|_| self.state.lock().append_unsure = false)
     }
 
-    /// The old content is about to be cut: where the new one was kept as a change of it, it is kept whole.
-    pub(super) fn outlives_the_old_content(&self) {
+    /// The old content is about to go: where the new one was kept as a change of it, it is kept whole.
+    ///
+    /// # Errors
+    /// The local disk.
+    pub(super) fn outlives_the_old_content(&self) -> Result<(), WriteError> {
         let is_part = {
-            let state = self.state.lock();
-            state.base_valid > 0 && state.missing(0..state.size).is_empty()
+            let mut state = self.state.lock();
+            let is_part = state.base_valid > 0 && state.missing(0..state.size).is_empty();
+            state.noted_whole |= is_part;
+            is_part
         };
         if is_part {
-            self.note_before(|sidecar| {
-                sidecar.base_valid = 0;
-                if let (Some(base), Some(patched)) = (&mut sidecar.base, sidecar.patched.take()) {
-                    *base = patched.undone(*base);
-                }
-            });
+            self.note_before(|_| ())?;
         }
+        Ok(())
     }
 
     /// What the server has is not replaced unless it still is what it had when it was asked a moment ago.
@@ -189,7 +204,8 @@ impl FileWriter {
         match now {
             Left::File(now) if state.base_valid == 0 => state.base = Some(now),
             Left::Nothing if state.base_valid == 0 => {
-                (state.base, state.seen_free) = (None, Some(Instant::now()));
+                (state.base, state.replaced) = (None, None);
+                state.seen_free = Some(Instant::now());
             }
             _ => {}
         }
@@ -271,6 +287,13 @@ impl State {
         for range in self.staged.iter().filter(|range| range.start < self.size) {
             staged.insert(range.start..range.end.min(self.size));
         }
+        // By its size alone it is not known again.
+        let is_timed = |version: &FileVersion| {
+            let before = self.patched.and_then(|patched| patched.before);
+            version.modified.or(before).is_some()
+        };
+        let replaced = self.replaced.filter(is_timed);
+        let is_whole = self.noted_whole && self.missing(0..self.size).is_empty();
         Sidecar {
             path: self.path.clone(),
             size: self.size,
@@ -279,8 +302,8 @@ impl State {
             is_link: self.is_link,
             append_unsure: self.append_unsure,
             patched: self.patched,
-            base: self.base.or(self.replaced),
-            base_valid: self.base_valid,
+            base: self.base.or(replaced),
+            base_valid: if is_whole { 0 } else { self.base_valid },
             mode: self.mode,
             set_modified: self.set_modified,
             when: SystemTime::now(),

@@ -2,7 +2,7 @@
 //! nothing else.
 
 use crate::ftp::RemotePath;
-use crate::remote::{ErrorKind, FileVersion, Remote};
+use crate::remote::{ErrorKind, FileVersion, Remote, RemoteError};
 
 /// What the server had after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,17 @@ impl Left {
                 Err(_) => Self::Unknown,
             },
             Err(_) => Self::Unknown,
+        }
+    }
+
+    /// The same, where it has to be known. May wait.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub fn find(remote: &Remote, path: &RemotePath) -> Result<Self, RemoteError> {
+        match Self::ask(remote, path) {
+            Self::Unknown => remote.version(path).map(Self::File),
+            known => Ok(known),
         }
     }
 

@@ -6,6 +6,7 @@ mod state;
 mod writer;
 mod error;
 mod commit;
+mod conflict;
 mod attributes;
 mod append;
 mod patch;

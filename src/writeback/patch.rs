@@ -1,6 +1,6 @@
 //! Which way a commit goes, and the way of a few ranges into a large file.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::commit::{Arrived, Snapshot, Way};
 use super::send::refuses_the_name;
@@ -17,8 +17,8 @@ const RANGE_COST: u64 = 256 << 10;
 /// How far the server's clock may be from ours.
 const SKEW: Duration = Duration::from_secs(120);
 
-/// How long ranges may take to arrive, as far as those can know who find that it was not heard of their end.
-const LASTS: Duration = Duration::from_secs(600);
+/// How long a range may take to arrive, as far as those can know who find that nobody heard of its end.
+const LASTS: Duration = Duration::from_secs(120);
 
 /// Ranges were patched and did not all arrive. What the server has then is ours in places, and of a time that nobody
 /// was told.
@@ -33,20 +33,15 @@ pub(super) struct Patched {
 }
 
 impl Patched {
-    /// The file before that, as far as it is known: no size changes.
-    pub(super) fn undone(self, base: FileVersion) -> FileVersion {
-        FileVersion {
-            modified: self.before,
-            ..base
-        }
-    }
-
     /// Whether that is what the server still has, as far as its time tells.
     pub(super) fn may_be(self, now: FileVersion) -> bool {
         let Some(time) = now.modified else {
             return true;
         };
-        let as_before = self.undone(now);
+        let as_before = FileVersion {
+            modified: self.before,
+            ..now
+        };
         let late = |time: SystemTime| time.checked_add(SKEW);
         self.before.is_some() && as_before.agrees_with(now)
             || late(time).is_none_or(|time| time >= self.since)
@@ -150,17 +145,7 @@ impl FileWriter {
         let mut version = base;
         let mut untouched = true;
         let began = SystemTime::now();
-        self.note_before(|sidecar| {
-            sidecar.patched = Some(sidecar.patched.unwrap_or(Patched {
-                before: base.modified,
-                since: began,
-                until: began + LASTS,
-            }));
-            sidecar.base = sidecar.base.map(|base| FileVersion {
-                modified: None,
-                ..base
-            });
-        });
+        let mut noted: Option<Instant> = None;
         for range in snapshot.dirty.iter() {
             let mode = UploadMode::Patch {
                 offset: range.start,
@@ -175,6 +160,13 @@ impl FileWriter {
                 *self.progress.lock() = upload.progress();
             }
             let outcome = opened.and_then(|mut upload| {
+                if noted.is_none_or(|noted| noted.elapsed() > LASTS / 2) {
+                    if let Err(error) = self.may_be_patched(began) {
+                        upload.end_untouched();
+                        return Err(error);
+                    }
+                    noted = Some(Instant::now());
+                }
                 self.send_range(&mut upload, range)?;
                 Ok(upload.finish()?)
             });
@@ -184,6 +176,22 @@ impl FileWriter {
             }
         }
         Ok(Arrived::in_place(version))
+    }
+
+    /// Ranges are about to arrive, and with the first byte the file has another time.
+    fn may_be_patched(&self, began: SystemTime) -> Result<(), WriteError> {
+        self.note_before(|sidecar| {
+            let Some(base) = &mut sidecar.base else {
+                return;
+            };
+            let earlier = sidecar.patched;
+            sidecar.patched = Some(Patched {
+                before: earlier.map_or(base.modified, |earlier| earlier.before),
+                since: earlier.map_or(began, |earlier| earlier.since),
+                until: SystemTime::now() + LASTS,
+            });
+            base.modified = None;
+        })
     }
 
     /// The file is old in places and new in others, by our own hand: its time tells nothing any more.
@@ -271,6 +279,7 @@ pub(super) mod tests {
             begun_in_place: false,
             replaced: None,
             in_doubt: false,
+            noted_whole: false,
             seen_there: None,
             conflicted: false,
             discarded: false,

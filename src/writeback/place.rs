@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use super::in_use::{self, NameUse, remove};
 use super::notes::kept_in;
-use super::sidecar::Sidecar;
+use super::sidecar::{Replaces, Sidecar};
 use crate::ftp::RemotePath;
 
 /// Others hold the lock exclusively for moments only, unless they recover.
@@ -69,6 +69,16 @@ impl Kept {
     /// When the server did not take it.
     pub fn when(&self) -> std::time::SystemTime {
         self.sidecar.when
+    }
+
+    /// It was begun empty: what was kept of the name before is older.
+    pub fn is_whole(&self) -> bool {
+        self.sidecar.replaces == Replaces::Everything
+    }
+
+    /// Another content of the name was kept after it: one that is whole and that is stored first.
+    pub fn is_older_than(&self, first: &Kept) -> bool {
+        first.is_whole() && (self.is_whole() || self.when() < first.when())
     }
 
     /// The local file that has the bytes; of a file that was changed in part, only those.

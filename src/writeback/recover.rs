@@ -54,16 +54,14 @@ impl Kept {
     fn store_adopted(&self, context: &Arc<WriteContext>) -> Result<(), RecoverError> {
         let sidecar = &self.sidecar;
         let file = File::options().read(true).write(true).open(self.copy())?;
-        let now = match Left::ask(&context.remote, &sidecar.path) {
-            // The reason is to be told.
-            Left::Unknown => Left::File(context.remote.version(&sidecar.path)?),
-            now => now,
-        };
+        let now = Left::find(&context.remote, &sidecar.path)?;
         let is_part = sidecar.base_valid > 0;
         let still = sidecar.left.is_still(now);
-        if let (Left::File(now), Some(patched)) = (now, sidecar.patched)
+        let may_be_patched = |now| sidecar.patched.is_none_or(|patched| patched.may_be(now));
+        if let Left::File(now) = now
+            && is_part
             && !still
-            && !patched.may_be(now)
+            && !may_be_patched(now)
         {
             return Err(RecoverError::Conflict);
         }
@@ -77,7 +75,8 @@ impl Kept {
                 false
             }
             Left::File(now) if sidecar.left == Left::Unknown => {
-                let untouched = sidecar.base.is_some_and(|base| base.agrees_with(now));
+                let is_base = sidecar.base.is_some_and(|base| base.agrees_with(now));
+                let untouched = is_base && may_be_patched(now);
                 begun = !untouched && self.is_begun(context, &file, now)?;
                 if !untouched && !begun {
                     return Err(RecoverError::Conflict);
@@ -96,16 +95,15 @@ impl Kept {
         if !is_part {
             // Cut in place it leaves the beginning of ours, and cut at its rename all of it: the next recovery is to
             // know them, and what was there before, which is put aside while another takes its place.
-            writer.note_before(|note| {
-                note.base = known.base.or(sidecar.base);
-                note.patched = None;
-            });
+            writer.note_before(|note| note.base = known.base.or(sidecar.base))?;
         }
         let outcome = writer.commit();
         let sent = {
             let state = writer.state.lock();
             let was = (known.append_unsure, known.patched);
-            state.begun_in_place || (state.append_unsure, state.patched) != was
+            state.begun_in_place
+                || state.replaced.is_some()
+                || (state.append_unsure, state.patched) != was
         };
         if outcome.is_err() && !sent && now.is_still(Left::ask(&context.remote, &sidecar.path)) {
             // The server has what it had: all that was known of it is to be compared the next time, too.
@@ -127,7 +125,9 @@ impl Kept {
         if arrived || known.base_valid == 0 {
             known.base = Some(now);
         }
-        if let (Some(base), Some(_)) = (&mut known.base, known.patched) {
+        if known.base_valid == 0 {
+            known.patched = None;
+        } else if let (Some(base), Some(_)) = (&mut known.base, known.patched) {
             if still {
                 // By its time it is the one that our patch has left, whatever the clocks say.
                 (base.modified, known.patched) = (now.modified, None);

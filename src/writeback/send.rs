@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::commit::SEEN_FOR;
 use super::state::State;
 use super::writer::{FileWriter, OWNER_WRITES, Sending, Stream};
 use super::{NameUse, StagedBytes, UploadPolicy, WriteContext, WriteError};
@@ -48,23 +47,6 @@ impl FileWriter {
         let mut state = self.state.lock();
         state.seen_free = only_new.then(Instant::now);
         state.resized = true;
-    }
-
-    /// Who wanted a new file does not overwrite what somebody else has made since. `tried`: an upload was begun
-    /// before, and nobody knows how far it came.
-    pub(super) fn check_new(&self, path: &RemotePath, tried: bool) -> Result<(), WriteError> {
-        let seen_free = self.state.lock().seen_free;
-        if seen_free.is_none_or(|seen| seen.elapsed() < SEEN_FOR) {
-            return Ok(());
-        }
-        match self.context.remote.version(path) {
-            // An empty one may be where an attempt of ours ended.
-            Ok(found) if found.size == 0 && tried => Ok(()),
-            Ok(_) => Err(WriteError::Conflict),
-            Err(error) if error.kind().is_transient() => Err(error.into()),
-            // A name that is free, or one that STOR finds fault with.
-            Err(_) => Ok(()),
-        }
     }
 
     /// A job: sends what is staged at the front, then rests.
@@ -209,27 +191,26 @@ impl FileWriter {
         slot: UploadSlot,
         all: Option<&[u8]>,
     ) -> Result<Sending, WriteError> {
-        let (before, guarded) = {
+        self.check_replaced(path)?;
+        self.outlives_the_old_content()?;
+        let before = {
             let state = self.state.lock();
-            (
-                state.base.or(state.replaced),
-                state.guarded.then_some(state.base),
-            )
+            state.base.or(state.replaced)
         };
-        self.check_base(path, guarded.flatten())?;
-        self.outlives_the_old_content();
-        let mut upload = match self.open_at(path, slot, all) {
+        let opened = match self.open_at(path, slot, all) {
             Err(error) if refuses_the_name(&error) && self.makes_writable(path) => {
-                self.open_at(path, self.context.remote.upload_slot()?, all)?
+                self.open_at(path, self.context.remote.upload_slot()?, all)
             }
-            opened => opened?,
+            opened => opened,
         };
+        let unheard = matches!(&opened, Err(error) if error.kind().is_transient());
+        if opened.is_ok() || before.is_some() && unheard {
+            // The old content is gone from now on, or may be; all of the new one is staged.
+            let mut state = self.state.lock();
+            (state.base, state.base_valid, state.replaced) = (None, 0, before);
+        }
+        let mut upload = opened?;
         upload.replaces(before.map(|before| before.size));
-        // The old content is gone from now on; all of the new one is staged.
-        let mut state = self.state.lock();
-        (state.base, state.base_valid) = (None, 0);
-        let patched = state.patched.take();
-        state.replaced = before.map(|before| patched.map_or(before, |p| p.undone(before)));
         Ok(Sending {
             upload,
             beside: false,

@@ -42,10 +42,13 @@ pub(super) struct State {
     pub(super) seen_free: Option<Instant>,
     /// An upload under the file's own name has begun: what is there may be a part of ours.
     pub(super) begun_in_place: bool,
-    /// What was there before that: a server that stores uploads aside has it until the end of one.
+    /// What was there before that, or before one that may have begun: a server that stores uploads aside has it until
+    /// the end of one.
     pub(super) replaced: Option<FileVersion>,
-    /// The last one has failed, and nobody said how it ended.
+    /// Of one that has failed nobody said how it ended.
     pub(super) in_doubt: bool,
+    /// What is kept says that all of the content is here: the old one may be gone.
+    pub(super) noted_whole: bool,
     /// The file on the server is another one than was changed here: no commit can succeed.
     pub(super) conflicted: bool,
     /// The file was deleted: nothing is sent any more.
@@ -92,6 +95,13 @@ impl State {
     /// Whether the server lacks bytes; else it may still lack a mode or a time.
     pub(super) fn is_content_dirty(&self) -> bool {
         self.base.is_none() || self.resized || !self.dirty.is_empty()
+    }
+
+    /// What the server has is the version that was changed here, as far as it tells.
+    pub(super) fn is_untouched(&self, now: FileVersion) -> bool {
+        let base = self.base.or(self.replaced);
+        base.is_some_and(|base| base.agrees_with(now))
+            && self.patched.is_none_or(|patched| patched.may_be(now))
     }
 
     /// Nothing of the old content is needed, so the front can be sent while the rest is written.

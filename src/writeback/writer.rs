@@ -127,6 +127,7 @@ impl FileWriter {
             begun_in_place: false,
             replaced: None,
             in_doubt: false,
+            noted_whole: false,
             seen_there: None,
             conflicted: false,
             discarded: false,

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use libtest_mimic::Trial;
@@ -75,6 +76,16 @@ const TESTS: &[(&str, &[&str], Test)] = &[
         "a_patch_that_was_under_way_is_stored",
         &["writeback"],
         a_patch_under_way_is_stored,
+    ),
+    (
+        "an_edit_whose_beginning_was_not_heard_of_is_stored_by_the_next",
+        &["writeback"],
+        an_edit_is_stored_by_the_next,
+    ),
+    (
+        "what_another_stores_meanwhile_is_left_alone_for_good",
+        &["writeback"],
+        what_another_stores_is_left_alone,
     ),
     (
         "an_older_content_does_not_take_the_place_of_a_newer_one",
@@ -322,10 +333,7 @@ fn an_append_is_stored_by_the_next(kept: &mut Kept) {
 /// The process dies when the server has the first bytes of a range, and so another time of the file than was known.
 fn a_patch_under_way_is_stored(kept: &mut Kept) {
     kept.hold(&["edit large", "text 400000", "close"]).does(3);
-    let first = changed_at(&[400_000]);
-    poll::until(LIMIT, "the first change is there", || {
-        fs::read(kept.there("large")).is_ok_and(|content| content == first)
-    });
+    poll::until(LIMIT, "the first change is stored", || kept.is_empty());
     let there = File::options().write(true).open(kept.there("large"));
     let old = SystemTime::now() - DAY;
     there.unwrap().set_modified(old).unwrap();
@@ -345,6 +353,60 @@ fn a_patch_under_way_is_stored(kept: &mut Kept) {
     kept.ground.proxy.heal();
     kept.is_recovered();
     assert!(fs::read(kept.there("large")).unwrap() == changed_at(&[400_000, 800_000]));
+}
+
+/// Two of them have cut the old content in its place, and the server has never said so.
+fn an_edit_is_stored_by_the_next(kept: &mut Kept) {
+    let refused = kept.ground.proxy.on(Verb::Stor);
+    let refused = refused.answer("452 Disk full.");
+    kept.hold(&["edit small", "text 100", "close"]).does(3);
+    kept.settles();
+    kept.kill();
+    refused.lift();
+    let lost = kept.ground.proxy.on(Verb::Stor).at("small");
+    let lost = lost.drop_after(How::Rst);
+    let recovery = ["-o", "upload=inplace", kept.ground.url()];
+    for attempt in 1..=2 {
+        let (code, said) = kept.recover(&recovery);
+        assert_eq!(code, Some(7), "recovery {attempt}: {said}");
+        assert_eq!(fs::metadata(kept.there("small")).unwrap().len(), 0);
+    }
+    assert!(lost.hits() > 1);
+    kept.ground.proxy.heal();
+    let (code, said) = kept.recover(&recovery);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(kept.is_empty());
+    let mut expected = bytes(1, SMALL);
+    expected[100..107].copy_from_slice(b"changed");
+    assert_eq!(fs::read(kept.there("small")).unwrap(), expected);
+}
+
+/// While the first recovery sends, and nobody has told the next ones.
+fn what_another_stores_is_left_alone(kept: &mut Kept) {
+    let refused = kept.ground.proxy.on(Verb::Stor);
+    let refused = refused.answer("452 Disk full.");
+    kept.hold(&["create small", "large", "close"]).does(3);
+    kept.settles();
+    kept.kill();
+    refused.lift();
+    let theirs = bytes(9, SMALL / 2);
+    let stalled = kept.ground.proxy.on(Verb::Stor).once();
+    let stalled = stalled.stall_data_after(1_000);
+    thread::scope(|scope| {
+        let kept = &*kept;
+        let first = scope.spawn(|| kept.recover(&[kept.ground.url()]));
+        stalled.happens_within(LIMIT);
+        fs::write(kept.there("small"), &theirs).unwrap();
+        stalled.lift();
+        let (code, said) = first.join().unwrap();
+        assert_eq!(code, Some(7), "{said}");
+    });
+    for attempt in 2..=3 {
+        let (code, said) = kept.recover(&[kept.ground.url()]);
+        assert_eq!(code, Some(7), "recovery {attempt}: {said}");
+        assert_eq!(fs::read(kept.there("small")).unwrap(), theirs);
+    }
+    assert!(fs::read(kept.copy()).unwrap() == bytes(5, LARGE));
 }
 
 /// Two mounts, one after the other, could not store a file, and now the newer one cannot be stored again.
