@@ -139,7 +139,7 @@ impl Unsaved {
         if !is_ours && !self.left.is_still(now) {
             return Err(WriteError::Conflict);
         }
-        self.writer.guard(now);
+        self.writer.replace_only(now)?;
         match self.writer.commit() {
             Err(error) if in_doubt && error.is_conflict() => Ok(false),
             stored => stored.map(|_| true),

@@ -73,16 +73,16 @@ pub fn recover(mut config: MountConfig) -> Result<(), Failure> {
         new_file_mode: AtomicU32::new(UNKNOWN_MODE),
     });
     let mut left = 0;
-    // The first copy of a name, and whether it is stored.
+    // The first copy of a name, and whether that is still to come.
     let mut tried: BTreeMap<&RemotePath, (&Kept, bool)> = BTreeMap::new();
     for kept in journal.earlier() {
         let outcome = match tried.get(kept.path()) {
             Some((newer, _)) if kept.is_older_than(newer) => Err(RecoverError::Conflict),
-            Some((whole, false)) if whole.is_whole() => Err(RecoverError::Earlier),
+            Some((whole, true)) if whole.is_whole() => Err(RecoverError::Earlier),
             _ => kept.store(&context),
         };
-        let stored = outcome.is_ok();
-        tried.entry(kept.path()).or_insert((kept, stored));
+        let is_to_come = matches!(outcome, Err(RecoverError::Write(_)));
+        tried.entry(kept.path()).or_insert((kept, is_to_come));
         match outcome {
             Ok(()) => {
                 journal.recovered(kept);

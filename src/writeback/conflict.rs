@@ -70,6 +70,7 @@ impl FileWriter {
         if replaced.is_none() {
             return self.check_base(path, base);
         }
+        self.context.remote.await_given_up(path);
         let now = match self.context.remote.version(path) {
             Err(error) if error.kind().is_transient() => return Err(error.into()),
             Err(_) => return Ok(()),

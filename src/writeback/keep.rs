@@ -51,7 +51,8 @@ impl FileWriter {
             let state = self.state.lock();
             // What is there may be somebody else's by now, or not yet all that comes of ours: it is for what is known
             // of the old version, and for the content, to tell.
-            if state.conflicted || state.guarded || state.in_doubt || state.append_unsure {
+            let may_be_ours = state.in_doubt || state.append_unsure || state.noted_whole;
+            if state.conflicted || state.guarded || may_be_ours {
                 return Left::Unknown;
             }
             state.path.clone()
@@ -198,11 +199,21 @@ impl FileWriter {
     }
 
     /// What the server has is not replaced unless it still is what it had when it was asked a moment ago.
-    pub fn guard(&self, now: Left) {
+    ///
+    /// # Errors
+    /// The local disk: who finds the note after us is to know it, too.
+    pub fn replace_only(&self, now: Left) -> Result<(), WriteError> {
+        self.guard(now);
+        self.note_before(|_| ())
+    }
+
+    pub(super) fn guard(&self, now: Left) {
         let mut state = self.state.lock();
         (state.guarded, state.conflicted) = (true, false);
         match now {
-            Left::File(now) if state.base_valid == 0 => state.base = Some(now),
+            Left::File(now) if state.base_valid == 0 => {
+                (state.base, state.patched) = (Some(now), None);
+            }
             Left::Nothing if state.base_valid == 0 => {
                 (state.base, state.replaced) = (None, None);
                 state.seen_free = Some(Instant::now());
@@ -287,12 +298,12 @@ impl State {
         for range in self.staged.iter().filter(|range| range.start < self.size) {
             staged.insert(range.start..range.end.min(self.size));
         }
-        // By its size alone it is not known again.
-        let is_timed = |version: &FileVersion| {
+        // Once an upload has begun there, it is not known again by its size alone.
+        let is_known = |version: &FileVersion| {
             let before = self.patched.and_then(|patched| patched.before);
-            version.modified.or(before).is_some()
+            !self.begun_in_place || version.modified.or(before).is_some()
         };
-        let replaced = self.replaced.filter(is_timed);
+        let replaced = self.replaced.filter(is_known);
         let is_whole = self.noted_whole && self.missing(0..self.size).is_empty();
         Sidecar {
             path: self.path.clone(),

@@ -17,8 +17,10 @@ const RANGE_COST: u64 = 256 << 10;
 /// How far the server's clock may be from ours.
 const SKEW: Duration = Duration::from_secs(120);
 
-/// How long a range may take to arrive, as far as those can know who find that nobody heard of its end.
+/// How long a range may take to arrive, as far as those can know who find that nobody heard of its end: so long, and
+/// a second for so many bytes.
 const LASTS: Duration = Duration::from_secs(120);
+const BYTES_PER_SECOND: u64 = 1_000_000;
 
 /// Ranges were patched and did not all arrive. What the server has then is ours in places, and of a time that nobody
 /// was told.
@@ -161,7 +163,8 @@ impl FileWriter {
             }
             let outcome = opened.and_then(|mut upload| {
                 if noted.is_none_or(|noted| noted.elapsed() > LASTS / 2) {
-                    if let Err(error) = self.may_be_patched(began) {
+                    let bytes = range.end - range.start;
+                    if let Err(error) = self.may_be_patched(began, bytes) {
                         upload.end_untouched();
                         return Err(error);
                     }
@@ -172,6 +175,8 @@ impl FileWriter {
             });
             match outcome {
                 Ok(patched) => version = patched,
+                // The local disk did not take the note.
+                Err(error) if noted.is_none() => return Err(error),
                 Err(error) => return Err(self.after_failed_patch(snapshot, began, error)),
             }
         }
@@ -179,7 +184,7 @@ impl FileWriter {
     }
 
     /// Ranges are about to arrive, and with the first byte the file has another time.
-    fn may_be_patched(&self, began: SystemTime) -> Result<(), WriteError> {
+    fn may_be_patched(&self, began: SystemTime, bytes: u64) -> Result<(), WriteError> {
         self.note_before(|sidecar| {
             let Some(base) = &mut sidecar.base else {
                 return;
@@ -188,7 +193,7 @@ impl FileWriter {
             sidecar.patched = Some(Patched {
                 before: earlier.map_or(base.modified, |earlier| earlier.before),
                 since: earlier.map_or(began, |earlier| earlier.since),
-                until: SystemTime::now() + LASTS,
+                until: SystemTime::now() + LASTS + Duration::from_secs(bytes / BYTES_PER_SECOND),
             });
             base.modified = None;
         })

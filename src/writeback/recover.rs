@@ -92,11 +92,13 @@ impl Kept {
         let has_other_mode = begun && self.has_other_mode(context);
         writer.state.lock().mode_pending = (is_new || has_other_mode) && known.mode.is_some();
         writer.guard(now);
-        if !is_part {
-            // Cut in place it leaves the beginning of ours, and cut at its rename all of it: the next recovery is to
-            // know them, and what was there before, which is put aside while another takes its place.
-            writer.note_before(|note| note.base = known.base.or(sidecar.base))?;
-        }
+        writer.note_before(|note| {
+            if !is_part {
+                // Cut in place it leaves the beginning of ours, and cut at its rename all of it: the next recovery is
+                // to know them, and what was there before, which is put aside while another takes its place.
+                note.base = known.base.or(sidecar.base);
+            }
+        })?;
         let outcome = writer.commit();
         let sent = {
             let state = writer.state.lock();

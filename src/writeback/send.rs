@@ -204,9 +204,10 @@ impl FileWriter {
             opened => opened,
         };
         let unheard = matches!(&opened, Err(error) if error.kind().is_transient());
-        if opened.is_ok() || before.is_some() && unheard {
+        if opened.is_ok() || unheard {
             // The old content is gone from now on, or may be; all of the new one is staged.
             let mut state = self.state.lock();
+            state.in_doubt |= unheard;
             (state.base, state.base_valid, state.replaced) = (None, 0, before);
         }
         let mut upload = opened?;

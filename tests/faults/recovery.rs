@@ -88,6 +88,11 @@ const TESTS: &[(&str, &[&str], Test)] = &[
         what_another_stores_is_left_alone,
     ),
     (
+        "what_another_stores_before_a_refused_rename_is_left_alone",
+        &[],
+        what_another_stores_before_a_rename_is_left_alone,
+    ),
+    (
         "an_older_content_does_not_take_the_place_of_a_newer_one",
         &["writeback"],
         an_older_content_stays_behind,
@@ -407,6 +412,33 @@ fn what_another_stores_is_left_alone(kept: &mut Kept) {
         assert_eq!(fs::read(kept.there("small")).unwrap(), theirs);
     }
     assert!(fs::read(kept.copy()).unwrap() == bytes(5, LARGE));
+}
+
+/// All of the edited file was here by then.
+fn what_another_stores_before_a_rename_is_left_alone(kept: &mut Kept) {
+    let stalled = kept.ground.proxy.on(Verb::Rnfr).once().stall();
+    kept.ground
+        .proxy
+        .on(Verb::Rnto)
+        .answer("553 Could not rename.");
+    let mut holder = kept.hold(&["edit small", "text 100", "close"]);
+    stalled.happens_within(LIMIT);
+    let theirs = bytes(9, SMALL / 2);
+    fs::write(kept.there("small"), &theirs).unwrap();
+    stalled.lift();
+    holder.does(2);
+    assert_ne!(holder.next(), 0);
+    poll::until(LIMIT, "the content is set aside", || {
+        kept.ground.mounted().log().contains("ftpfs::fs::unsaved")
+    });
+    kept.kill();
+    kept.ground.proxy.heal();
+    for attempt in 1..=2 {
+        let (code, said) = kept.recover(&[kept.ground.url()]);
+        assert_eq!(code, Some(7), "recovery {attempt}: {said}");
+        assert_eq!(fs::read(kept.there("small")).unwrap(), theirs);
+    }
+    kept.copy();
 }
 
 /// Two mounts, one after the other, could not store a file, and now the newer one cannot be stored again.
