@@ -125,9 +125,9 @@ impl Unsaved {
     /// Stores it where the server has `now`, if that is what it had, or the beginning of this; false if the server has
     /// something else by then, and that is not known to be another's.
     fn store_over(&self, now: Left) -> Result<bool, WriteError> {
-        let in_doubt = self.left == Left::Unknown;
+        let in_doubt = self.left == Left::Unknown || self.writer.is_in_doubt();
         let is_ours = match now {
-            Left::File(now) if in_doubt && !self.writer.is_untouched(now) => {
+            Left::File(now) if in_doubt && !self.writer.is_known_to_be_untouched(now) => {
                 match self.writer.has_begun(now) {
                     Err(error) if error.is_conflict() => return Ok(false),
                     begun => begun?,
@@ -139,7 +139,7 @@ impl Unsaved {
         if !is_ours && !self.left.is_still(now) {
             return Err(WriteError::Conflict);
         }
-        self.writer.replace_only(now)?;
+        self.writer.replace_only(now);
         match self.writer.commit() {
             Err(error) if in_doubt && error.is_conflict() => Ok(false),
             stored => stored.map(|_| true),

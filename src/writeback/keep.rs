@@ -30,8 +30,22 @@ impl FileWriter {
     }
 
     /// Whether `now` is the version that was changed here, as far as the server tells.
-    pub fn is_untouched(&self, now: FileVersion) -> bool {
+    pub(super) fn is_untouched(&self, now: FileVersion) -> bool {
         self.state.lock().is_untouched(now)
+    }
+
+    /// The same, and by more than its size where the server tells times.
+    pub fn is_known_to_be_untouched(&self, now: FileVersion) -> bool {
+        let state = self.state.lock();
+        let before = state.patched.and_then(|patched| patched.before);
+        let base = state.base.or(state.replaced);
+        let is_timed = base.is_some_and(|base| base.modified.or(before).is_some());
+        (is_timed || now.modified.is_none() && !state.begun_in_place) && state.is_untouched(now)
+    }
+
+    /// Whether bytes of an upload may be on their way of which nobody said how it ended.
+    pub fn is_in_doubt(&self) -> bool {
+        self.state.lock().in_doubt
     }
 
     /// The end comes before the content is on the server: it is kept. Does not wait for the network.
@@ -199,12 +213,11 @@ impl FileWriter {
     }
 
     /// What the server has is not replaced unless it still is what it had when it was asked a moment ago.
-    ///
-    /// # Errors
-    /// The local disk: who finds the note after us is to know it, too.
-    pub fn replace_only(&self, now: Left) -> Result<(), WriteError> {
+    pub fn replace_only(&self, now: Left) {
         self.guard(now);
-        self.note_before(|_| ())
+        if let Err(error) = self.note_before(|_| ()) {
+            log::warn!("what is kept could not be brought up to date: {error}");
+        }
     }
 
     pub(super) fn guard(&self, now: Left) {

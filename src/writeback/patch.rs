@@ -15,7 +15,7 @@ use crate::remote::{FileVersion, RemoteError, Upload, UploadMode};
 const RANGE_COST: u64 = 256 << 10;
 
 /// How far the server's clock may be from ours.
-const SKEW: Duration = Duration::from_secs(120);
+pub(super) const SKEW: Duration = Duration::from_secs(120);
 
 /// How long a range may take to arrive, as far as those can know who find that nobody heard of its end: so long, and
 /// a second for so many bytes.

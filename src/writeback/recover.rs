@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use super::copies::{Own, take};
+use super::patch::SKEW;
 use super::place::write_note;
 use super::sidecar::Sidecar;
 use super::writer::FileWriter;
@@ -76,7 +77,7 @@ impl Kept {
             }
             Left::File(now) if sidecar.left == Left::Unknown => {
                 let is_base = sidecar.base.is_some_and(|base| base.agrees_with(now));
-                let untouched = is_base && may_be_patched(now);
+                let untouched = is_base && may_be_patched(now) && self.is_not_newer(now);
                 begun = !untouched && self.is_begun(context, &file, now)?;
                 if !untouched && !begun {
                     return Err(RecoverError::Conflict);
@@ -97,18 +98,25 @@ impl Kept {
                 // Cut in place it leaves the beginning of ours, and cut at its rename all of it: the next recovery is
                 // to know them, and what was there before, which is put aside while another takes its place.
                 note.base = known.base.or(sidecar.base);
+            } else if arrived {
+                // More of it may arrive.
+                note.base = sidecar.base;
             }
         })?;
         let outcome = writer.commit();
-        let sent = {
+        let (sent, noted_whole) = {
             let state = writer.state.lock();
-            let was = (known.append_unsure, known.patched);
-            state.begun_in_place
-                || state.replaced.is_some()
-                || (state.append_unsure, state.patched) != was
+            let was = (known.base, known.append_unsure, known.patched);
+            let changed = (state.base, state.append_unsure, state.patched) != was;
+            (
+                changed || state.in_doubt || state.begun_in_place,
+                state.noted_whole,
+            )
         };
-        if outcome.is_err() && !sent && now.is_still(Left::ask(&context.remote, &sidecar.path)) {
-            // The server has what it had: all that was known of it is to be compared the next time, too.
+        let is_as_before = || now.is_still(Left::ask(&context.remote, &sidecar.path));
+        if outcome.is_err() && !sent && (is_part && !noted_whole || is_as_before()) {
+            // Nothing of it was sent, or the server has what it had: all that was known of it is to be compared the
+            // next time, too.
             write_note(&self.note, sidecar)?;
         }
         outcome?;
@@ -140,6 +148,16 @@ impl Kept {
             }
         }
         known
+    }
+
+    /// Where the time of the replaced version is not known: it is not later than that of the note.
+    fn is_not_newer(&self, now: FileVersion) -> bool {
+        let is_timed = self
+            .sidecar
+            .base
+            .is_some_and(|base| base.modified.is_some());
+        let late = self.sidecar.when.checked_add(SKEW);
+        is_timed || late.is_none() || now.modified <= late
     }
 
     /// What was begun has not got its mode yet.

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use libtest_mimic::Trial;
 
@@ -34,6 +34,10 @@ const TESTS: &[(&str, Test)] = &[
     (
         "what_arrives_late_of_an_upload_is_its_own",
         what_arrives_late,
+    ),
+    (
+        "what_another_stores_is_left_alone_at_the_end",
+        what_another_stores_is_left_alone,
     ),
     ("it_follows_a_rename", it_follows_a_rename),
     ("success_afterwards_removes_it", success_removes_it),
@@ -488,6 +492,36 @@ fn what_arrives_late(kept: &mut Kept) {
     assert!(fs::read(kept.there("new")).unwrap() == content);
     assert_eq!(kept.temporary(), [""; 0]);
     assert!(kept.is_empty());
+}
+
+/// As long as the file that was to be replaced, so that only the time tells; that was not known to the second.
+fn what_another_stores_is_left_alone(kept: &mut Kept) {
+    let size = fs::read(kept.there("victim")).unwrap().len();
+    let mut holder = kept.hold(&["create victim", "small", "wait", "close"]);
+    holder.does(2);
+    kept.ground.proxy.go_down();
+    holder.go_on();
+    assert_eq!(holder.next(), libc::EIO);
+    poll::until(LIMIT, "the content is set aside", || {
+        kept.ground.mounted().log().contains("ftpfs::fs::unsaved")
+    });
+    let theirs = bytes(9, size);
+    fs::write(kept.there("victim"), &theirs).unwrap();
+    kept.ground.proxy.heal();
+    poll::until(LIMIT, "the mount has seen that the server is back", || {
+        fs::read(kept.here("small")).is_ok()
+    });
+    let mount = kept.ground.take_mount();
+    assert_eq!(mount.end_by_signal("TERM"), Some(7), "exit code");
+    assert_eq!(fs::read(kept.there("victim")).unwrap(), theirs);
+    // As if that had been later.
+    let there = File::options().write(true).open(kept.there("victim"));
+    let later = SystemTime::now() + Duration::from_secs(3600);
+    there.unwrap().set_modified(later).unwrap();
+    let (code, said) = kept.recover(&[kept.ground.url()]);
+    assert_eq!(code, Some(7), "{said}");
+    assert_eq!(fs::read(kept.there("victim")).unwrap(), theirs);
+    kept.copy();
 }
 
 fn it_follows_a_rename(kept: &mut Kept) {
