@@ -372,25 +372,40 @@ impl FileWriter {
         let Some(temporary) = stream.temporary.clone() else {
             return Err(WriteError::Conflict);
         };
-        if partial || self.state.lock().guarded {
-            self.check_base(&snapshot.path, snapshot.base)?;
+        self.check_before_rename(snapshot, partial)?;
+        if self.outlives_the_old_content()? {
+            // The local disk has taken its time.
+            self.check_before_rename(snapshot, partial)?;
         }
-        if snapshot.base.is_none() {
-            self.check_new(&snapshot.path, false)?;
-        }
-        self.outlives_the_old_content()?;
         let backup = snapshot
             .base
             .map(|_| self.context.temporary.beside(&snapshot.path));
         let renamed = self
             .context
             .rename(&temporary, &snapshot.path, backup.as_ref());
-        // From here on what is there may be our own, also where nobody has said so.
-        self.state.lock().seen_free = None;
+        {
+            let mut state = self.state.lock();
+            // From here on what is there may be our own, also where nobody has said so.
+            state.seen_free = None;
+            if matches!(&renamed, Err(error) if !error.kind().is_transient()) {
+                // It is not: what is kept is a change of the old content again.
+                state.noted_whole = false;
+            }
+        }
         renamed?;
         self.context.journal.ends(&temporary);
         stream.temporary = None;
         Ok(())
+    }
+
+    fn check_before_rename(&self, snapshot: &Snapshot, partial: bool) -> Result<(), WriteError> {
+        if partial || self.state.lock().guarded {
+            self.check_base(&snapshot.path, snapshot.base)?;
+        }
+        match snapshot.base {
+            None => self.check_new(&snapshot.path, false),
+            Some(_) => Ok(()),
+        }
     }
 
     /// An upload into the file, if nobody else has changed it since we looked at it. Where the server has told of it a

@@ -105,6 +105,11 @@ impl Journal {
         all.filter_map(Own::on_disk).collect()
     }
 
+    /// Whether a mount keeps what its server does not take; else what was kept is being stored.
+    pub(super) fn is_of_mount(&self) -> bool {
+        self.keeps
+    }
+
     /// Whether the copy with this note is still kept.
     pub(super) fn has(&self, path: &RemotePath, note: &Path) -> bool {
         find(&mut self.own.lock(), path, note).is_some()

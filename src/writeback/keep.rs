@@ -172,17 +172,25 @@ impl FileWriter {
     }
 
     /// What is about to happen to the file on the server is known to whoever finds the note after us, if there is
-    /// one. Does not wait for the network.
+    /// one. Does not wait for the network. Returns whether there is one.
     ///
     /// # Errors
-    /// The local disk: what is kept does not fit what is about to happen.
-    pub(super) fn note_before(&self, change: impl FnOnce(&mut Sidecar)) -> Result<(), WriteError> {
-        if self.is_kept()
-            && let Some((_, noted)) = self.save_as(NOT_YET, change)
-        {
-            noted?;
+    /// The local disk, for who stores what was kept. A mount goes on: storing it is what makes place there.
+    pub(super) fn note_before(
+        &self,
+        change: impl FnOnce(&mut Sidecar),
+    ) -> Result<bool, WriteError> {
+        if !self.is_kept() {
+            return Ok(false);
         }
-        Ok(())
+        match self.save_as(NOT_YET, change) {
+            Some((path, Err(error))) if self.context.journal.is_of_mount() => {
+                log::warn!("{path}: what is kept of it could not be brought up to date: {error}");
+            }
+            Some((_, noted)) => drop(noted?),
+            None => {}
+        }
+        Ok(true)
     }
 
     /// Bytes go out behind the end of the file: until somebody says how that ended, no others may.
@@ -191,25 +199,25 @@ impl FileWriter {
     /// The local disk.
     pub(super) fn may_be_appended(&self) -> Result<(), WriteError> {
         self.state.lock().append_unsure = true;
-        self.note_before(|_| ())
+        let noted = self.note_before(|_| ());
+        noted
+            .map(drop)
             .inspect_err(|_| self.state.lock().append_unsure = false)
     }
 
-    /// The old content is about to go: where the new one was kept as a change of it, it is kept whole.
+    /// The old content is about to go: where the new one was kept as a change of it, it is kept whole. Returns whether
+    /// that was noted, which may have taken a while.
     ///
     /// # Errors
     /// The local disk.
-    pub(super) fn outlives_the_old_content(&self) -> Result<(), WriteError> {
+    pub(super) fn outlives_the_old_content(&self) -> Result<bool, WriteError> {
         let is_part = {
             let mut state = self.state.lock();
             let is_part = state.base_valid > 0 && state.missing(0..state.size).is_empty();
             state.noted_whole |= is_part;
             is_part
         };
-        if is_part {
-            self.note_before(|_| ())?;
-        }
-        Ok(())
+        Ok(is_part && self.note_before(|_| ())?)
     }
 
     /// What the server has is not replaced unless it still is what it had when it was asked a moment ago.

@@ -185,7 +185,7 @@ impl FileWriter {
 
     /// Ranges are about to arrive, and with the first byte the file has another time.
     fn may_be_patched(&self, began: SystemTime, bytes: u64) -> Result<(), WriteError> {
-        self.note_before(|sidecar| {
+        let noted = self.note_before(|sidecar| {
             let Some(base) = &mut sidecar.base else {
                 return;
             };
@@ -196,7 +196,8 @@ impl FileWriter {
                 until: SystemTime::now() + LASTS + Duration::from_secs(bytes / BYTES_PER_SECOND),
             });
             base.modified = None;
-        })
+        });
+        noted.map(drop)
     }
 
     /// The file is old in places and new in others, by our own hand: its time tells nothing any more.
