@@ -259,6 +259,11 @@ fn a_connection_that_waits_is_told_with_its_command() {
     server.hand_over();
     let mount = mounted(&server.url, &["timeout=300", "connect_timeout=300"]);
     assert_eq!(fs::read_dir(mount.path()).unwrap().count(), 1);
+    // One that is being prepared for the next command would not get that before the server goes on.
+    until_status(&mount, "a connection that rests", |said| {
+        let connections = &said["connections"];
+        connections["busy"] == 0 && is_true(connections, "/idle", |idle| idle >= 1.0)
+    });
     server.signal("STOP");
     let mut cat = Command::new("cat")
         .arg(mount.at("slow file"))
