@@ -135,7 +135,8 @@ impl Session {
             FtpError::Unasked { verb, reply } if reply.code() == 522 => *verb,
             _ => return error,
         };
-        if !speaks_13 || self.experience().is_limited_to_tls12() {
+        // Another session may have learned it meanwhile: this one is none the better for it.
+        if !speaks_13 {
             return error;
         }
         let source = std::io::Error::other(error.to_string());

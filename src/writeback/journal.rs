@@ -50,7 +50,7 @@ impl Journal {
         Self::with(config, false).map(Arc::new)
     }
 
-    /// For recovery: as long as it lives nobody else opens it, and nothing is kept but what was [adopted](Self::adopt).
+    /// For recovery: as long as it lives nobody else opens it, and nothing is kept but what is being stored.
     ///
     /// # Errors
     /// `Busy` while a mount of the place lives; the local disk.

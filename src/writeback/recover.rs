@@ -208,8 +208,12 @@ impl Kept {
         range: Range<u64>,
         now: FileVersion,
     ) -> Result<bool, WriteError> {
-        let ours = |at, bytes: &mut [u8]| file.read_exact_at(bytes, at).is_ok();
-        is_same(context, &self.sidecar.path, range, now, ours)
+        let mut ours = vec![0; PIECE];
+        let fits = |at, theirs: &[u8]| {
+            let ours = &mut ours[..theirs.len()];
+            file.read_exact_at(ours, at).is_ok() && ours == theirs
+        };
+        is_same(context, &self.sidecar.path, range, now, fits)
     }
 }
 
@@ -236,37 +240,37 @@ impl Journal {
 }
 
 impl FileWriter {
-    /// What the server has is the beginning of this: an upload that was cut. May wait.
+    /// What the server has is the beginning of this: an upload that was cut. Where more than one was under way, the
+    /// later ones have emptied what an earlier one still writes behind: that leaves a hole. May wait.
     ///
     /// # Errors
     /// The server or the way to it.
     pub fn has_begun(&self, now: FileVersion) -> Result<bool, WriteError> {
-        let (path, is_whole) = {
+        let (path, is_whole, in_doubt) = {
             let state = self.state.lock();
             let is_whole = state.base_valid == 0 && now.size <= state.size;
-            (state.path.clone(), is_whole)
+            (state.path.clone(), is_whole, state.in_doubt)
         };
-        let ours = |at, bytes: &mut [u8]| {
-            let view = self.state.lock().staging.view(at, bytes.len());
-            view.read().is_ok_and(|staged| {
-                bytes.copy_from_slice(&staged);
-                true
-            })
+        let fits = |at, theirs: &[u8]| {
+            let view = self.state.lock().staging.view(at, theirs.len());
+            let is_ours = |(theirs, ours): (&u8, &u8)| theirs == ours || in_doubt && *theirs == 0;
+            view.read()
+                .is_ok_and(|ours| theirs.iter().zip(&ours).all(is_ours))
         };
-        Ok(is_whole && is_same(&self.context, &path, 0..now.size, now, ours)?)
+        Ok(is_whole && is_same(&self.context, &path, 0..now.size, now, fits)?)
     }
 }
 
-/// Whether the server's bytes in `range` are those that `ours` puts in their place.
+/// Whether the server's bytes in `range` are such that each stretch of them fits in its place.
 fn is_same(
     context: &Arc<WriteContext>,
     path: &RemotePath,
     range: Range<u64>,
     now: FileVersion,
-    ours: impl Fn(u64, &mut [u8]) -> bool,
+    mut fits: impl FnMut(u64, &[u8]) -> bool,
 ) -> Result<bool, WriteError> {
     let mut download = Download::open(&context.remote, path, range.start, Some(now))?;
-    let (mut theirs, mut local) = (vec![0; PIECE], vec![0; PIECE]);
+    let mut theirs = vec![0; PIECE];
     let mut at = range.start;
     let mut same = true;
     while same && at < range.end {
@@ -274,7 +278,7 @@ fn is_same(
         if count == 0 {
             break;
         }
-        same = ours(at, &mut local[..count]) && theirs[..count] == local[..count];
+        same = fits(at, &theirs[..count]);
         at += count as u64;
     }
     download.abandon();
