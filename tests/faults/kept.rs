@@ -309,11 +309,27 @@ impl Kept {
         assert_eq!(Operation::Overwrite.seen(&self.ground.there), Seen::Nothing);
     }
 
-    /// Until the try that follows the last close has failed too, and what the server has is noted.
-    pub(crate) fn settles(&self) {
+    /// Appends to `log`; the server has gone before the close, and the process after it.
+    pub(crate) fn append_in_vain(&mut self) {
+        let mut holder = self.hold(&["append log", "small", "wait", "close"]);
+        holder.does(2);
+        self.ground.proxy.go_down();
+        holder.go_on();
+        assert_eq!(holder.next(), libc::EIO);
+        self.kill();
+        self.ground.proxy.heal();
+    }
+
+    /// Until the last close has failed, and the try that follows it.
+    pub(crate) fn is_set_aside(&self) {
         poll::until(LIMIT, "the content is set aside", || {
             self.ground.mounted().log().contains("ftpfs::fs::unsaved")
         });
+    }
+
+    /// Until the try that follows the last close has failed too, and what the server has is noted.
+    pub(crate) fn settles(&self) {
+        self.is_set_aside();
         let known = |note: &PathBuf| {
             let text = fs::read_to_string(note).unwrap_or_default();
             text.contains("left: ") && !text.contains("left: unknown")
@@ -450,13 +466,7 @@ fn an_upload_that_was_cut(kept: &mut Kept) {
 }
 
 fn an_append_that_was_cut(kept: &mut Kept) {
-    let mut holder = kept.hold(&["append log", "small", "wait", "close"]);
-    holder.does(2);
-    kept.ground.proxy.go_down();
-    holder.go_on();
-    assert_eq!(holder.next(), libc::EIO);
-    kept.kill();
-    kept.ground.proxy.heal();
+    kept.append_in_vain();
     // The part that arrived before the line broke.
     let mut there = OpenOptions::new()
         .append(true)
@@ -477,9 +487,7 @@ fn what_arrives_late(kept: &mut Kept) {
     let mut holder = kept.hold(&["create new", "large", "close"]);
     holder.does(2);
     assert_ne!(holder.next(), 0, "the server does not have it");
-    poll::until(LIMIT, "the content is set aside", || {
-        kept.ground.mounted().log().contains("ftpfs::fs::unsaved")
-    });
+    kept.is_set_aside();
     proxy.heal();
     fs::write(kept.there("new"), &content[..200_000]).unwrap();
     let last = proxy.on(Verb::Stor).once().stall_data_after(1_000);
@@ -502,9 +510,7 @@ fn what_another_stores_is_left_alone(kept: &mut Kept) {
     kept.ground.proxy.go_down();
     holder.go_on();
     assert_eq!(holder.next(), libc::EIO);
-    poll::until(LIMIT, "the content is set aside", || {
-        kept.ground.mounted().log().contains("ftpfs::fs::unsaved")
-    });
+    kept.is_set_aside();
     let theirs = bytes(9, size);
     fs::write(kept.there("victim"), &theirs).unwrap();
     kept.ground.proxy.heal();

@@ -289,13 +289,7 @@ fn an_edit_is_whole(kept: &mut Kept) {
 
 /// The server does not append, so the whole file has to go in the place of the old one.
 fn an_append_that_turned_whole_is_stored_by_the_next(kept: &mut Kept) {
-    let mut holder = kept.hold(&["append log", "small", "wait", "close"]);
-    holder.does(2);
-    kept.ground.proxy.go_down();
-    holder.go_on();
-    assert_eq!(holder.next(), libc::EIO);
-    kept.kill();
-    kept.ground.proxy.heal();
+    kept.append_in_vain();
     let proxy = &kept.ground.proxy;
     let refused = proxy.on(Verb::Appe);
     refused.answer("502 Command not implemented.");
@@ -428,9 +422,7 @@ fn what_another_stores_before_a_rename_is_left_alone(kept: &mut Kept) {
     stalled.lift();
     holder.does(2);
     assert_ne!(holder.next(), 0);
-    poll::until(LIMIT, "the content is set aside", || {
-        kept.ground.mounted().log().contains("ftpfs::fs::unsaved")
-    });
+    kept.is_set_aside();
     kept.kill();
     kept.ground.proxy.heal();
     for attempt in 1..=2 {
